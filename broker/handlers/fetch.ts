@@ -1,0 +1,306 @@
+// Fetch: reads of many partitions, joined over the shards that own them, with long polling.
+//
+// Runs on the connection's shard. Bytes stay in the owners' arenas until the socket has taken them; what exceeds the request's
+// budget is given back unsent. A fetch that finds too little waits for its partitions to move or for MaxWaitMs.
+
+import { ErrorCode } from '../../protocol/errors.ts'
+import { FetchRequest, FetchResponse } from '../../protocol/messages/fetch.ts'
+import type { Input } from '../../protocol/schema.ts'
+import type { Timer } from '../environment.ts'
+import type { Watcher } from '../partition/partition.ts'
+import { type PartitionRead, type PartitionReadResult, readRefused } from '../partition/read.ts'
+import type { DataShard } from '../shard/context.ts'
+import type { ReadSink } from '../shard/data-plane.ts'
+import { shardOf } from '../shard/placement.ts'
+import { type Api, type CallContext, HELD, type Held, nodeEndpoints } from './api.ts'
+import type { FetchPlan, SessionPartition } from './fetch-sessions.ts'
+
+type Response = Input<typeof FetchResponse.fields> & Held
+type TopicResponse = NonNullable<Response['responses']>[number]
+type PartitionResponse = {
+  -readonly [K in keyof TopicResponse['partitions'][number]]: TopicResponse['partitions'][number][K]
+}
+
+interface Target {
+  readonly asked: SessionPartition
+  /** -1 when there is nobody to ask: `result` then says why. */
+  readonly groupId: number
+  readonly name: string
+  readonly topicId: string
+  read: PartitionRead | undefined
+  result: PartitionReadResult | undefined
+}
+
+export const fetch: Api<FetchRequest, Response> = {
+  request: FetchRequest,
+  response: FetchResponse,
+  handle(shard, call, request) {
+    const data = shard as DataShard
+    const plan = data.fetchSessions.plan(request, call.version, shard.environment.clock.nowMs())
+    if (plan.error !== ErrorCode.NONE) return { throttleTimeMs: 0, errorCode: plan.error, sessionId: 0, responses: [] }
+    return new Promise((resolve) => new FetchWork(data, call, request, plan, resolve).start())
+  },
+}
+
+class FetchWork implements Watcher, ReadSink {
+  readonly #shard: DataShard
+  readonly #call: CallContext
+  readonly #request: FetchRequest
+  readonly #plan: FetchPlan
+  readonly #resolve: (response: Response) => void
+  readonly #targets: Target[] = []
+  readonly #owners = new Set<number>()
+  readonly #maxBytes: number
+  readonly #minBytes: number
+  #slotsInFlight = new Map<number, number[][]>()
+  #reads = 0
+  #watchId = 0
+  #timer: Timer | undefined
+  #moved = new Set<number>()
+  #finished = false
+  #expired = false
+
+  constructor(
+    shard: DataShard,
+    call: CallContext,
+    request: FetchRequest,
+    plan: FetchPlan,
+    resolve: (r: Response) => void,
+  ) {
+    this.#shard = shard
+    this.#call = call
+    this.#request = request
+    this.#plan = plan
+    this.#resolve = resolve
+    this.#maxBytes = Math.max(0, Math.min(request.maxBytes, shard.config.fetchMaxBytes))
+    this.#minBytes = Math.min(request.minBytes, this.#maxBytes)
+  }
+
+  start(): void {
+    const slotsByOwner = new Map<number, number[]>()
+    for (const asked of this.#plan.partitions) {
+      const target = this.#resolveTarget(asked)
+      const slot = this.#targets.push(target) - 1
+      if (target.groupId < 0) continue
+      const owner = shardOf(target.groupId, this.#shard.shardCount)
+      const slots = slotsByOwner.get(owner)
+      if (slots === undefined) slotsByOwner.set(owner, [slot])
+      else slots.push(slot)
+    }
+    if (this.#request.maxWaitMs > 0 && slotsByOwner.size > 0 && this.#minBytes > 0) {
+      this.#watchId = this.#shard.data.newWatch(this)
+    }
+    if (slotsByOwner.size === 0) {
+      this.#idle()
+      return
+    }
+    this.#reads = slotsByOwner.size
+    for (const [owner, slots] of slotsByOwner) this.#readFrom(owner, slots)
+  }
+
+  /** An incremental session with nothing to read waits as long as the client allows, so that it does not spin. */
+  #idle(): void {
+    if (this.#targets.length > 0 || this.#request.maxWaitMs <= 0 || !this.#plan.incremental) {
+      this.#finish()
+      return
+    }
+    this.#timer = this.#shard.environment.clock.after(this.#request.maxWaitMs, () => this.#finish())
+  }
+
+  #readFrom(owner: number, slots: number[]): void {
+    this.#owners.add(owner)
+    const reads: PartitionRead[] = []
+    for (const slot of slots) reads.push(this.#targets[slot]!.read!)
+    const queue = this.#slotsInFlight.get(owner)
+    if (queue === undefined) this.#slotsInFlight.set(owner, [slots])
+    else queue.push(slots)
+    this.#shard.data.read(owner, reads, slots, this.#expired ? 0 : this.#watchId, this)
+  }
+
+  results(owner: number, results: readonly PartitionReadResult[]): void {
+    const slots = this.#slotsInFlight.get(owner)!.shift()!
+    for (let at = 0; at < slots.length; at++) {
+      const target = this.#targets[slots[at]!]!
+      target.result?.release()
+      target.result = results[at]!
+    }
+    this.#reads--
+    if (this.#reads > 0) return
+    if (this.#isEnough()) {
+      this.#finish()
+      return
+    }
+    if (this.#moved.size > 0) {
+      this.#readMoved()
+      return
+    }
+    this.#timer ??= this.#shard.environment.clock.after(this.#request.maxWaitMs, () => {
+      this.#expired = true
+      if (this.#reads === 0) this.#finish()
+    })
+  }
+
+  /** A watched partition has moved: what was read of it is read again. */
+  moved(slot: number): void {
+    if (this.#finished) return
+    this.#moved.add(slot)
+    if (this.#reads === 0) this.#readMoved()
+  }
+
+  #readMoved(): void {
+    const slotsByOwner = new Map<number, number[]>()
+    for (const slot of this.#moved) {
+      const owner = shardOf(this.#targets[slot]!.groupId, this.#shard.shardCount)
+      const slots = slotsByOwner.get(owner)
+      if (slots === undefined) slotsByOwner.set(owner, [slot])
+      else slots.push(slot)
+    }
+    this.#moved.clear()
+    this.#reads = slotsByOwner.size
+    for (const [owner, slots] of slotsByOwner) this.#readFrom(owner, slots)
+  }
+
+  #isEnough(): boolean {
+    if (this.#watchId === 0 || this.#expired) return true
+    let bytes = 0
+    for (const { result, groupId } of this.#targets) {
+      if (result === undefined) continue
+      if (groupId >= 0 && (result.error !== ErrorCode.NONE || result.divergingEpoch !== undefined)) return true
+      bytes += result.bytes
+    }
+    return bytes >= this.#minBytes
+  }
+
+  #finish(): void {
+    if (this.#finished) return
+    this.#finished = true
+    this.#timer?.cancel()
+    if (this.#watchId !== 0) {
+      const own: number[] = []
+      for (const { groupId } of this.#targets) {
+        if (groupId >= 0 && shardOf(groupId, this.#shard.shardCount) === this.#shard.shardId) own.push(groupId)
+      }
+      this.#shard.data.endWatch(this.#watchId, this, this.#owners, own)
+    }
+    this.#resolve(this.#respond())
+  }
+
+  #resolveTarget(asked: SessionPartition): Target {
+    const { image } = this.#shard
+    const byId = this.#call.version >= 13
+    const topic = byId ? image.topicById(asked.topicId) : image.topicByName(asked.topic)
+    const refuse = (error: ErrorCode): Target => ({
+      asked,
+      groupId: -1,
+      name: asked.topic,
+      topicId: asked.topicId,
+      read: undefined,
+      result: readRefused(error),
+    })
+    if (topic === undefined) {
+      if (!byId) return refuse(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+      if (asked.resolvedName === undefined) return refuse(ErrorCode.UNKNOWN_TOPIC_ID)
+      const recreated = image.topicByName(asked.resolvedName) !== undefined
+      return refuse(recreated ? ErrorCode.INCONSISTENT_TOPIC_ID : ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+    }
+    asked.resolvedName = topic.name
+    const partition = topic.partitions[asked.partition]
+    if (partition === undefined) return refuse(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+    if (asked.maxBytes < 0) return refuse(ErrorCode.INVALID_REQUEST)
+    if (this.#isForeignFollower(partition.replicas)) return refuse(ErrorCode.NOT_LEADER_OR_FOLLOWER)
+    const read: PartitionRead = {
+      groupId: partition.groupId,
+      fetchOffset: asked.fetchOffset,
+      maxBytes: Math.min(asked.maxBytes, this.#maxBytes),
+      currentLeaderEpoch: asked.currentLeaderEpoch,
+      lastFetchedEpoch: asked.lastFetchedEpoch,
+      readCommitted: this.#request.isolationLevel === 1,
+      topicId: byId ? asked.topicId : undefined,
+    }
+    return { asked, groupId: partition.groupId, name: topic.name, topicId: topic.topicId, read, result: undefined }
+  }
+
+  /** A broker that fetches as a follower must be one; Millrace's own followers do not come this way. */
+  #isForeignFollower(replicas: readonly number[]): boolean {
+    const { replicaId, replicaState } = this.#request
+    const asker = this.#call.version >= 15 ? replicaState.replicaId : replicaId
+    return asker >= 0 && !replicas.includes(asker)
+  }
+
+  #respond(): Response {
+    const { session, incremental } = this.#plan
+    const releases: PartitionReadResult[] = []
+    const topics = new Map<string, TopicResponse>()
+    let budget = this.#maxBytes
+    let any = false
+    let needsEndpoints = false
+    for (const target of this.#targets) {
+      const { asked } = target
+      let result = target.result!
+      if (result.bytes > 0 && any && result.bytes > budget) {
+        result.release()
+        result = { ...result, fragments: [], arenaOffsets: [], bytes: 0, release: () => {} }
+      }
+      if (result.bytes > 0) {
+        any = true
+        budget -= result.bytes
+        releases.push(result)
+      } else {
+        result.release()
+      }
+      if (incremental && !this.#isWorthShowing(asked, result)) continue
+      asked.shownHighWatermark = result.error === ErrorCode.NONE ? result.highWatermark : -1
+      asked.shownLogStartOffset = result.error === ErrorCode.NONE ? result.logStartOffset : -1
+      if (session !== undefined && result.bytes > 0) this.#shard.fetchSessions.rotate(session, asked)
+      const key = this.#call.version >= 13 ? asked.topicId : asked.topic
+      let topic = topics.get(key)
+      if (topic === undefined) {
+        topic = { topic: asked.topic, topicId: asked.topicId, partitions: [] }
+        topics.set(key, topic)
+      }
+      const shown = this.#partitionResponse(asked, result)
+      if (shown.currentLeader !== undefined) needsEndpoints = true
+      ;(topic.partitions as PartitionResponse[]).push(shown)
+    }
+    return {
+      [HELD]: () => {
+        for (const result of releases) result.release()
+      },
+      throttleTimeMs: 0,
+      errorCode: ErrorCode.NONE,
+      sessionId: session?.id ?? 0,
+      responses: [...topics.values()],
+      nodeEndpoints: needsEndpoints ? nodeEndpoints(this.#shard) : [],
+    }
+  }
+
+  #isWorthShowing(asked: SessionPartition, result: PartitionReadResult): boolean {
+    return (
+      result.bytes > 0 ||
+      result.error !== ErrorCode.NONE ||
+      result.divergingEpoch !== undefined ||
+      result.highWatermark !== asked.shownHighWatermark ||
+      result.logStartOffset !== asked.shownLogStartOffset
+    )
+  }
+
+  #partitionResponse(asked: SessionPartition, result: PartitionReadResult): PartitionResponse {
+    const response: PartitionResponse = {
+      partitionIndex: asked.partition,
+      errorCode: result.error,
+      highWatermark: result.highWatermark,
+      lastStableOffset: result.lastStableOffset,
+      logStartOffset: result.logStartOffset,
+      abortedTransactions: this.#request.isolationLevel === 1 && result.error === ErrorCode.NONE ? [] : null,
+      preferredReadReplica: -1,
+      records: result.fragments,
+    }
+    if (result.divergingEpoch !== undefined) response.divergingEpoch = result.divergingEpoch
+    const leaderMoved =
+      result.error === ErrorCode.NOT_LEADER_OR_FOLLOWER || result.error === ErrorCode.FENCED_LEADER_EPOCH
+    if (leaderMoved && this.#call.version >= 16 && result.leaderEpoch >= 0) {
+      response.currentLeader = { leaderId: this.#shard.config.nodeId, leaderEpoch: result.leaderEpoch }
+    }
+    return response
+  }
+}

@@ -1,0 +1,172 @@
+// Metadata: brokers, topics, partitions and their leaders; brings topics into being that are named and do not exist.
+//
+// Answered on the connection's shard from its own image. Unlike Kafka, a request that creates a topic waits for it briefly
+// and returns it, so that a first produce or subscribe needs no second round.
+
+import { ErrorCode } from '../../protocol/errors.ts'
+import type { MetadataResponsePartition, MetadataResponseTopic } from '../../protocol/messages/metadata.ts'
+import { MetadataRequest, MetadataResponse } from '../../protocol/messages/metadata.ts'
+import { ZERO_UUID } from '../../protocol/schema.ts'
+import type { MetadataImage, PartitionImage, TopicImage } from '../cluster/metadata.ts'
+import { isInternalTopic, topicNameProblem } from '../cluster/topic-names.ts'
+import type { ShardContext } from '../shard/context.ts'
+import type { Api, CallContext } from './api.ts'
+import { CLUSTER_OPERATIONS, OPERATIONS_NOT_ASKED, TOPIC_OPERATIONS } from './authorized-operations.ts'
+import { createMissingTopics } from './auto-create.ts'
+
+/** From here on topics can be asked for by id. */
+const IDS_SINCE = 12
+/** From here on the field is there, but must not be used before IDS_SINCE. */
+const ID_FIELD_SINCE = 10
+
+export const metadata: Api<MetadataRequest, MetadataResponse> = {
+  request: MetadataRequest,
+  response: MetadataResponse,
+  handle(shard, call, request) {
+    const problem = requestProblem(call.version, request)
+    if (problem !== undefined) return emptied(problem, request)
+    const operations = request.includeTopicAuthorizedOperations ? TOPIC_OPERATIONS : OPERATIONS_NOT_ASKED
+    const { topics } = request
+    const { image } = shard
+    if (topics === null || (call.version === 0 && topics.length === 0)) {
+      return answer(
+        shard,
+        call,
+        request,
+        Array.from(image.topics(), (topic) => known(topic, image, operations)),
+      )
+    }
+    // With a single id in the request, Kafka serves ids only.
+    const ids = new Set(topics.map(({ topicId }) => topicId).filter((topicId) => topicId !== ZERO_UUID))
+    if (ids.size > 0) {
+      return answer(
+        shard,
+        call,
+        request,
+        [...ids].map((topicId) => {
+          const topic = image.topicById(topicId)
+          return topic === undefined
+            ? missing(ErrorCode.UNKNOWN_TOPIC_ID, null, topicId, OPERATIONS_NOT_ASKED)
+            : known(topic, image, operations)
+        }),
+      )
+    }
+    const names = [...new Set(topics.map(({ name }) => name ?? ''))]
+    const creatable = request.allowAutoTopicCreation && shard.config.autoCreateTopicsEnable
+    const absent = names.filter((name) => image.topicByName(name) === undefined && topicNameProblem(name) === undefined)
+    if (!creatable || absent.length === 0) return byName(shard, call, request, names, operations, new Map())
+    return createThenAnswer(shard, call, request, names, absent, operations)
+  },
+}
+
+async function createThenAnswer(
+  shard: ShardContext,
+  call: CallContext,
+  request: MetadataRequest,
+  names: readonly string[],
+  absent: readonly string[],
+  operations: number,
+): Promise<MetadataResponse> {
+  const outcomes = await createMissingTopics(shard, absent, call)
+  return byName(shard, call, request, names, operations, outcomes)
+}
+
+/** @param outcomes of topics that were brought into being */
+function byName(
+  shard: ShardContext,
+  call: CallContext,
+  request: MetadataRequest,
+  names: readonly string[],
+  operations: number,
+  outcomes: ReadonlyMap<string, ErrorCode>,
+): MetadataResponse {
+  const { image } = shard
+  const topics = names.map((name) => {
+    const topic = image.topicByName(name)
+    if (topic !== undefined) return known(topic, image, operations)
+    if (topicNameProblem(name) !== undefined) {
+      return missing(ErrorCode.INVALID_TOPIC_EXCEPTION, name, ZERO_UUID, operations)
+    }
+    const outcome = outcomes.get(name)
+    // Created, and already gone again or not here yet: the client asks once more.
+    if (outcome === ErrorCode.NONE) return missing(ErrorCode.LEADER_NOT_AVAILABLE, name, ZERO_UUID, operations)
+    return missing(outcome ?? ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, name, ZERO_UUID, operations)
+  })
+  return answer(shard, call, request, topics)
+}
+
+function requestProblem(version: number, request: MetadataRequest): ErrorCode | undefined {
+  if (request.topics === null || version < ID_FIELD_SINCE) return undefined
+  if (version < IDS_SINCE) {
+    const usesIds = request.topics.some(({ name, topicId }) => name === null || topicId !== ZERO_UUID)
+    return usesIds ? ErrorCode.INVALID_REQUEST : undefined
+  }
+  const isNameless = request.topics.some(({ name, topicId }) => name === null && topicId === ZERO_UUID)
+  return isNameless ? ErrorCode.UNKNOWN_SERVER_ERROR : undefined
+}
+
+function emptied(errorCode: ErrorCode, request: MetadataRequest): MetadataResponse {
+  return {
+    throttleTimeMs: 0,
+    brokers: [],
+    clusterId: null,
+    controllerId: -1,
+    topics: (request.topics ?? []).map(({ name, topicId }) => missing(errorCode, name, topicId, OPERATIONS_NOT_ASKED)),
+    clusterAuthorizedOperations: OPERATIONS_NOT_ASKED,
+    errorCode,
+  }
+}
+
+function answer(
+  { image }: ShardContext,
+  call: CallContext,
+  request: MetadataRequest,
+  topics: MetadataResponseTopic[],
+): MetadataResponse {
+  return {
+    throttleTimeMs: 0,
+    brokers: image.brokers.map((broker) => {
+      const { host, port } = image.endpoint(broker.nodeId, call.listenerName) ?? broker
+      return { nodeId: broker.nodeId, host, port, rack: broker.rack }
+    }),
+    clusterId: image.clusterId,
+    controllerId: image.controllerId,
+    topics,
+    clusterAuthorizedOperations: request.includeClusterAuthorizedOperations ? CLUSTER_OPERATIONS : OPERATIONS_NOT_ASKED,
+    errorCode: ErrorCode.NONE,
+  }
+}
+
+function known(topic: TopicImage, image: MetadataImage, operations: number): MetadataResponseTopic {
+  return {
+    errorCode: ErrorCode.NONE,
+    name: topic.name,
+    topicId: topic.topicId,
+    isInternal: topic.isInternal,
+    partitions: topic.partitions.map((partition) => partitionOf(partition, image)),
+    topicAuthorizedOperations: operations,
+  }
+}
+
+function partitionOf(partition: PartitionImage, image: MetadataImage): MetadataResponsePartition {
+  const hasLeader = image.broker(partition.leader) !== undefined
+  return {
+    errorCode: hasLeader ? ErrorCode.NONE : ErrorCode.LEADER_NOT_AVAILABLE,
+    partitionIndex: partition.partition,
+    leaderId: hasLeader ? partition.leader : -1,
+    leaderEpoch: partition.leaderEpoch,
+    replicaNodes: [...partition.replicas],
+    isrNodes: [...partition.isr],
+    offlineReplicas: partition.replicas.filter((nodeId) => image.broker(nodeId) === undefined),
+  }
+}
+
+function missing(
+  errorCode: ErrorCode,
+  name: string | null,
+  topicId: string,
+  topicAuthorizedOperations: number,
+): MetadataResponseTopic {
+  const isInternal = name !== null && isInternalTopic(name)
+  return { errorCode, name, topicId, isInternal, partitions: [], topicAuthorizedOperations }
+}

@@ -1,0 +1,480 @@
+// One broker in this process: its shards' worker threads, the listening sockets, the metrics endpoint; start and stop.
+//
+// Runs on the main thread, which owns no partition and serves no request: it accepts connections and hands each to the shard with the
+// fewest, supervises the workers, and adds up their figures.
+
+import { mkdir } from 'node:fs/promises'
+import type { Socket } from 'node:net'
+import { availableParallelism, hostname, totalmem } from 'node:os'
+import path from 'node:path'
+import { Worker } from 'node:worker_threads'
+import { loadNative } from '../native/index.ts'
+import { type Disk, DiskError } from '../storage/disk.ts'
+import { openDisk } from '../storage/open-disk.ts'
+import type { RegisterBroker } from './cluster/commands.ts'
+import type { Listener } from './config/listeners.ts'
+import { BrokerConfig } from './config.ts'
+import {
+  type DirectoryRecord,
+  directoryProblem,
+  FORMAT,
+  journalDirectory,
+  type OpenedDirectory,
+  openDataDirectory,
+  writeRecord,
+} from './data-directory.ts'
+import type { Logger } from './environment.ts'
+import { type Acceptor, canTransferSockets, listen } from './net/tcp.ts'
+import type { ShardFigures } from './observe/shard-metrics.ts'
+import { OperatorError } from './operator-error.ts'
+import { ringBytes, ringCapacity } from './shard/mailbox.ts'
+import type { FromShard, ToShard, WorkerSetup } from './shard/messages.ts'
+import { moveGroups } from './shard/move-groups.ts'
+import { WAKE_BYTES } from './shard/wake.ts'
+
+export interface ServerOptions {
+  /** Kafka properties; the stronger ones last. `log.dirs` and `listeners` are taken from here. */
+  readonly settings: readonly (readonly [string, string])[]
+  /** Undefined: one per core. */
+  readonly shardCount?: number | undefined
+  /** Arena bytes of all shards together. Undefined: a quarter of what this process may use. */
+  readonly memoryBytes?: number | undefined
+  /** Undefined: no metrics endpoint. 0: any free port. */
+  readonly metricsPort?: number | undefined
+  readonly metricsHost?: string
+  readonly logger: Logger
+  /** A shard died; the broker cannot go on. */
+  onFatal(error: OperatorError): void
+}
+
+export interface RunningServer {
+  /** host:port of each listener, as clients are told. */
+  readonly bootstrapServers: string
+  readonly dataDirectory: string
+  /** 'io_uring, O_DIRECT' and the like. */
+  readonly ioMethod: string
+  readonly metricsUrl: string | undefined
+  readonly shardCount: number
+  close(): Promise<void>
+}
+
+const SHARDS_MAX = 64
+const MEMORY_MIN_BYTES = 32 << 20
+const MEMORY_DEFAULT_MAX_BYTES = 1 << 30
+const STOP_MS_MAX = 10_000
+const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
+
+/** Doorbells are numbered for the whole process: several brokers may run in one. */
+const bellsInUse = new Set<number>()
+
+function takeBells(count: number): number {
+  for (let first = 0; first + count <= 1024; first++) {
+    let free = true
+    for (let at = first; at < first + count; at++) if (bellsInUse.has(at)) free = false
+    if (!free) continue
+    for (let at = first; at < first + count; at++) bellsInUse.add(at)
+    return first
+  }
+  throw new OperatorError('TOO_MANY_BROKERS', 'this process runs too many brokers already', 'Close some of them.')
+}
+
+function defaultMemoryBytes(): number {
+  const constrained = process.constrainedMemory()
+  const limit = constrained > 0 && constrained < totalmem() ? constrained : totalmem()
+  return Math.min(MEMORY_DEFAULT_MAX_BYTES, Math.floor(limit / 4))
+}
+
+/** @throws OperatorError with one clear line for everything an operator can mend */
+export async function startServer(options: ServerOptions): Promise<RunningServer> {
+  const server = new Server(options)
+  try {
+    await server.start()
+  } catch (error) {
+    await server.close().catch(() => {})
+    throw error
+  }
+  return server
+}
+
+interface ShardHandle {
+  readonly worker: Worker
+  connections: number
+  listeningPort: ((port: number) => void) | undefined
+  stopped: (() => void) | undefined
+}
+
+class Server implements RunningServer {
+  readonly #options: ServerOptions
+  readonly #config: BrokerConfig
+  readonly shardCount: number
+  readonly dataDirectory: string
+  readonly #shards: ShardHandle[] = []
+  readonly #acceptors: Acceptor[] = []
+  /** Accepted before the shards were ready. */
+  #early: { socket: Socket; listener: string }[] | undefined = []
+  #ports: number[] = []
+  #directory: OpenedDirectory | undefined
+  #disk: Disk | undefined
+  #firstBell = -1
+  #nextConnection = 1
+  #nextFigures = 1
+  readonly #figures = new Map<number, { left: number; parts: ShardFigures[]; resolve(parts: ShardFigures[]): void }>()
+  #metrics: { url: string; close(): Promise<void> } | undefined
+  #ready: { left: number; io: string; resolve(): void; reject(error: Error): void } | undefined
+  #closing: Promise<void> | undefined
+  ioMethod = ''
+
+  constructor(options: ServerOptions) {
+    this.#options = options
+    this.#config = new BrokerConfig(options.settings)
+    for (const warning of this.#config.warnings) options.logger.warn(warning)
+    this.shardCount = options.shardCount ?? availableParallelism()
+    if (!Number.isInteger(this.shardCount) || this.shardCount < 1 || this.shardCount > SHARDS_MAX) {
+      throw new OperatorError('SHARDS_INVALID', `${this.shardCount} shards`, `Choose between 1 and ${SHARDS_MAX}.`)
+    }
+    this.dataDirectory = path.resolve(this.#config.dataDirectory)
+  }
+
+  get bootstrapServers(): string {
+    return this.#endpoints()
+      .map(({ host, port }) => (host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`))
+      .join(',')
+  }
+
+  get metricsUrl(): string | undefined {
+    return this.#metrics?.url
+  }
+
+  async start(): Promise<void> {
+    const { memoryBytes = defaultMemoryBytes() } = this.#options
+    if (memoryBytes < MEMORY_MIN_BYTES) {
+      throw new OperatorError('MEMORY_TOO_SMALL', `${memoryBytes} bytes of memory`, 'Give the broker at least 32MiB.')
+    }
+    const record = await this.#openDirectory(memoryBytes)
+    this.#startWorkers(record, memoryBytes)
+    const arenas = this.#arenas()
+    await this.#listen()
+    await this.#startShards(await arenas)
+    await this.#startMetrics()
+    const early = this.#early ?? []
+    this.#early = undefined
+    for (const { socket, listener } of early) this.#hand(socket, listener)
+  }
+
+  async #openDirectory(memoryBytes: number): Promise<DirectoryRecord> {
+    const { dataDirectory } = this
+    try {
+      await mkdir(dataDirectory, { recursive: true })
+      this.#disk = await openDisk(dataDirectory)
+      this.#directory = await openDataDirectory(this.#disk, dataDirectory, process.getuid?.())
+      const { record } = this.#directory
+      const { nodeId } = this.#config
+      if (record !== undefined && record.nodeId !== nodeId) {
+        throw new OperatorError(
+          'NODE_ID_DIFFERS',
+          `the data directory ${dataDirectory} belongs to broker ${record.nodeId}, and this is broker ${nodeId}`,
+          'Set node.id to that number, or choose another directory with --data-dir.',
+        )
+      }
+      const { shardCount } = this
+      if (record === undefined) {
+        const fresh: DirectoryRecord = { format: FORMAT, nodeId, shardCount, generation: 1 }
+        await writeRecord(this.#disk, dataDirectory, fresh)
+        return fresh
+      }
+      if (record.shardCount === shardCount) return record
+      this.#options.logger.info(`moving the partitions from ${record.shardCount} shards to ${shardCount}`)
+      const moved: DirectoryRecord = { ...record, shardCount, generation: record.generation + 1 }
+      await moveGroups({
+        disk: this.#disk,
+        dataDirectory,
+        from: record,
+        to: moved,
+        memoryBytes,
+        logger: this.#options.logger,
+      })
+      return moved
+    } catch (error) {
+      throw error instanceof OperatorError ? error : directoryProblem(dataDirectory, error)
+    }
+  }
+
+  #startWorkers(record: DirectoryRecord, memoryBytes: number): void {
+    const { shardCount } = this
+    const capacity = ringCapacity(shardCount)
+    const rings = Array.from({ length: shardCount * shardCount }, (_, at) => {
+      const isUsed = at % shardCount !== Math.floor(at / shardCount)
+      return new SharedArrayBuffer(isUsed ? ringBytes(capacity) : 0)
+    })
+    const wakeMemory = new SharedArrayBuffer(shardCount * WAKE_BYTES)
+    this.#firstBell = takeBells(shardCount)
+    const shardMemory = Math.floor(memoryBytes / shardCount)
+    const cores = loadNative()?.allowedCores() ?? []
+    for (let shardId = 0; shardId < shardCount; shardId++) {
+      const setup: WorkerSetup = {
+        shardId,
+        shardCount,
+        settings: this.#options.settings,
+        dataDirectory: this.dataDirectory,
+        journalDirectory: journalDirectory(this.dataDirectory, record.generation, shardId),
+        memoryBytes: shardMemory,
+        journalFileBytes: journalFileBytes(shardMemory),
+        ioMethod: process.env.MILLRACE_IO ?? 'auto',
+        rings,
+        wakeMemory,
+        firstBell: this.#firstBell,
+        core: cores.length >= shardCount && shardCount > 1 ? cores[shardId]! : -1,
+      }
+      const worker = new Worker(new URL(`./shard/shard-worker.${extension}`, import.meta.url), {
+        workerData: setup,
+        name: `shard-${shardId}`,
+        // What an application sets for itself (a test runner's flags, a loader) is not for the broker's threads.
+        execArgv: [],
+      })
+      const handle: ShardHandle = { worker, connections: 0, listeningPort: undefined, stopped: undefined }
+      this.#shards.push(handle)
+      worker.on('message', (message: FromShard) => this.#received(handle, message))
+      worker.on('error', (error) => this.#fatal(asOperatorError(error)))
+      worker.on('exit', (code) => this.#exited(handle, code))
+    }
+  }
+
+  #arenaBuffers: SharedArrayBuffer[] = []
+  #arenasReady: (() => void) | undefined
+
+  #arenas(): Promise<readonly SharedArrayBuffer[]> {
+    return new Promise((resolve, reject) => {
+      this.#ready = { left: this.shardCount, io: '', resolve: () => {}, reject }
+      this.#arenasReady = () => resolve(this.#arenaBuffers)
+    })
+  }
+
+  async #listen(): Promise<void> {
+    for (const listener of this.#config.listeners) {
+      const host = listener.host === '' ? '::' : listener.host
+      const backlog = Math.max(this.#config.socketListenBacklogSize, 511)
+      try {
+        if (canTransferSockets) {
+          const acceptor = await listen({ host, port: listener.port, backlog, reusePort: false }, (socket) =>
+            this.#hand(socket, listener.name),
+          )
+          this.#acceptors.push(acceptor)
+          this.#ports.push(acceptor.port)
+        } else {
+          this.#ports.push(await this.#listenOnShards(host, listener, backlog))
+        }
+      } catch (error) {
+        throw listenProblem(listener, error)
+      }
+    }
+  }
+
+  async #listenOnShards(host: string, listener: Listener, backlog: number): Promise<number> {
+    let { port } = listener
+    for (const shard of this.#shards) {
+      port = await new Promise<number>((resolve) => {
+        shard.listeningPort = resolve
+        this.#tell(shard, { type: 'listen', host, port, listener: listener.name, backlog })
+      })
+    }
+    return port
+  }
+
+  async #startShards(arenas: readonly SharedArrayBuffer[]): Promise<void> {
+    const registration = this.#registration()
+    await new Promise<void>((resolve, reject) => {
+      this.#ready = { left: this.shardCount, io: '', resolve, reject }
+      for (const shard of this.#shards) this.#tell(shard, { type: 'start', arenas, registration })
+    })
+    this.ioMethod = this.#ready?.io ?? ''
+    this.#ready = undefined
+  }
+
+  async #startMetrics(): Promise<void> {
+    const { metricsPort, metricsHost = '127.0.0.1' } = this.#options
+    if (metricsPort === undefined) return
+    const { startMetricsEndpoint } = await import('./observe/metrics.ts')
+    this.#metrics = await startMetricsEndpoint({
+      host: metricsHost,
+      port: metricsPort,
+      figures: (perPartition) => this.figures(perPartition),
+    })
+  }
+
+  /** What every shard counts. Not answered for a shard that hangs. */
+  figures(perPartition: boolean): Promise<ShardFigures[]> {
+    const id = this.#nextFigures++
+    return new Promise((resolve) => {
+      this.#figures.set(id, { left: this.shardCount, parts: [], resolve })
+      for (const shard of this.#shards) this.#tell(shard, { type: 'figures', id, perPartition })
+    })
+  }
+
+  #endpoints(): { listener: string; host: string; port: number }[] {
+    return this.#config.listeners.map(({ name, host, port }, at) => {
+      const advertised = this.#config.advertisedListeners.find((listener) => listener.name === name)
+      const bound = this.#ports[at] ?? port
+      if (advertised !== undefined) {
+        return { listener: name, host: advertised.host, port: advertised.port === 0 ? bound : advertised.port }
+      }
+      const everywhere = host === '' || host === '0.0.0.0' || host === '::'
+      return { listener: name, host: everywhere ? hostname() : host, port: bound }
+    })
+  }
+
+  #registration(): Omit<RegisterBroker, 'type'> {
+    const endpoints = this.#endpoints()
+    const { host, port } = endpoints[0]!
+    return { nodeId: this.#config.nodeId, host, port, rack: this.#config.brokerRack, endpoints }
+  }
+
+  #tell(shard: ShardHandle, message: ToShard): void {
+    shard.worker.postMessage(message)
+  }
+
+  /** To the shard with the fewest connections. */
+  #hand(socket: Socket, listener: string): void {
+    if (this.#early !== undefined) {
+      this.#early.push({ socket, listener })
+      return
+    }
+    if (this.#closing !== undefined) {
+      socket.destroy()
+      return
+    }
+    let least = this.#shards[0]!
+    let total = 0
+    for (const shard of this.#shards) {
+      total += shard.connections
+      if (shard.connections < least.connections) least = shard
+    }
+    if (total >= this.#config.maxConnections) {
+      socket.destroy()
+      return
+    }
+    least.connections++
+    const message: ToShard = { type: 'socket', id: this.#nextConnection++, listener, socket }
+    try {
+      least.worker.postMessage(message, [socket as unknown as MessagePort])
+    } catch {
+      // The peer was gone before its socket could be moved.
+      least.connections--
+      socket.destroy()
+    }
+  }
+
+  #received(shard: ShardHandle, message: FromShard): void {
+    switch (message.type) {
+      case 'arena': {
+        this.#arenaBuffers[this.#shards.indexOf(shard)] = message.buffer
+        if (this.#arenaBuffers.filter(Boolean).length === this.shardCount) this.#arenasReady?.()
+        return
+      }
+      case 'ready': {
+        const ready = this.#ready
+        if (ready === undefined) return
+        ready.io = message.io
+        if (--ready.left === 0) ready.resolve()
+        return
+      }
+      case 'listening':
+        shard.listeningPort?.(message.port)
+        return
+      case 'closed-connection':
+        shard.connections--
+        return
+      case 'figures': {
+        const waiting = this.#figures.get(message.id)
+        if (waiting === undefined) return
+        waiting.parts.push(message.figures)
+        if (--waiting.left > 0) return
+        this.#figures.delete(message.id)
+        waiting.resolve(waiting.parts)
+        return
+      }
+      case 'log':
+        this.#options.logger[message.level](message.message)
+        return
+      case 'failed':
+        this.#fatal(new OperatorError(message.code, message.message, message.whatToDo))
+        return
+      case 'stopped':
+        shard.stopped?.()
+        return
+    }
+  }
+
+  #exited(shard: ShardHandle, code: number): void {
+    shard.stopped?.()
+    if (this.#closing === undefined && code !== 0) {
+      this.#fatal(
+        new OperatorError('SHARD_EXITED', `a shard's thread ended with code ${code}`, 'Start the broker again.'),
+      )
+    }
+  }
+
+  #fatal(error: OperatorError): void {
+    if (this.#ready !== undefined) this.#ready.reject(error)
+    else if (this.#closing === undefined) this.#options.onFatal(error)
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    for (const { socket } of this.#early ?? []) socket.destroy()
+    const accepting = this.#acceptors.map((acceptor) => acceptor.close())
+    await Promise.all(
+      this.#shards.map(
+        (shard) =>
+          new Promise<void>((resolve) => {
+            const late = setTimeout(resolve, STOP_MS_MAX)
+            shard.stopped = () => {
+              clearTimeout(late)
+              resolve()
+            }
+            this.#tell(shard, { type: 'stop' })
+          }),
+      ),
+    )
+    await Promise.all(this.#shards.map((shard) => shard.worker.terminate()))
+    await Promise.all(accepting)
+    await this.#metrics?.close()
+    await this.#directory?.lock.release()
+    await this.#disk?.close()
+    if (this.#firstBell >= 0) for (let at = 0; at < this.shardCount; at++) bellsInUse.delete(this.#firstBell + at)
+  }
+}
+
+/** Four of them are a shard's journal ring: large enough to be rare to turn, small beside the memory that they stand behind. */
+export function journalFileBytes(shardMemoryBytes: number): number {
+  const target = shardMemoryBytes / 8
+  for (let bytes = 64 << 20; bytes > 8 << 20; bytes /= 2) if (bytes <= target) return bytes
+  return 8 << 20
+}
+
+function asOperatorError(error: unknown): OperatorError {
+  const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
+  return new OperatorError(
+    'SHARD_FAILED',
+    `a shard failed: ${text}`,
+    'Start the broker again; it recovers from its journal.',
+    {
+      cause: error,
+    },
+  )
+}
+
+function listenProblem(listener: Listener, error: unknown): unknown {
+  if (error instanceof DiskError || !(error instanceof Error) || !('code' in error)) return error
+  const address = `${listener.host === '' ? '*' : listener.host}:${listener.port}`
+  const advice =
+    error.code === 'EADDRINUSE'
+      ? 'Stop what listens there, or choose another port with --port.'
+      : 'Choose another address.'
+  return new OperatorError('CANNOT_LISTEN', `cannot listen on ${address}: ${String(error.code)}`, advice, {
+    cause: error,
+  })
+}

@@ -1,0 +1,170 @@
+// Entry of a shard's worker thread: makes the real environment, then the shard, and speaks with the main thread.
+
+import type { Socket } from 'node:net'
+import { monitorEventLoopDelay, PerformanceObserver } from 'node:perf_hooks'
+import { parentPort, workerData } from 'node:worker_threads'
+import { loadNative } from '../../native/index.ts'
+import { setCrc32c } from '../../protocol/records/crc32c.ts'
+import { Arena } from '../../storage/arena.ts'
+import { type DiskMethod, openDisk } from '../../storage/open-disk.ts'
+import { BrokerConfig } from '../config.ts'
+import { type Environment, type Logger, systemClock, systemRandom } from '../environment.ts'
+import { listen, READ_BUFFER_BYTES, TcpStreamSocket } from '../net/tcp.ts'
+import type { ShardFigures } from '../observe/shard-metrics.ts'
+import { OperatorError } from '../operator-error.ts'
+import type { FromShard, ToShard, WorkerSetup } from './messages.ts'
+import { NativeLoopHook } from './native-wake.ts'
+import { Shard, type ShardOptions } from './shard.ts'
+import { AtomicsLoopHook } from './wake.ts'
+
+const setup = workerData as WorkerSetup
+const port = parentPort!
+const tell = (message: FromShard): void => port.postMessage(message)
+
+const logger: Logger = {
+  error: (message) => tell({ type: 'log', level: 'error', message }),
+  warn: (message) => tell({ type: 'log', level: 'warn', message }),
+  info: (message) => tell({ type: 'log', level: 'info', message }),
+  debug: (message) => tell({ type: 'log', level: 'debug', message }),
+}
+
+const native = loadNative()
+if (native !== undefined) {
+  setCrc32c((bytes, start, end, seed) => native.crc32c(bytes, start, end, seed))
+  native.setThreadName(`shard-${setup.shardId}`)
+  if (setup.core >= 0) native.pinThread(setup.core)
+}
+
+const arena = Arena.create(setup.memoryBytes)
+tell({ type: 'arena', buffer: arena.buffer })
+
+const delay = monitorEventLoopDelay({ resolution: 20 })
+const gc = { count: 0, sumMs: 0, maxMs: 0 }
+const observer = new PerformanceObserver((list) => {
+  for (const { duration } of list.getEntries()) {
+    gc.count++
+    gc.sumMs += duration
+    if (duration > gc.maxMs) gc.maxMs = duration
+  }
+})
+
+let shard: Shard | undefined
+let nextLocalConnection = 0
+
+function fail(error: unknown): void {
+  if (error instanceof OperatorError) {
+    tell({ type: 'failed', code: error.code, message: error.message, whatToDo: error.whatToDo })
+    return
+  }
+  const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
+  tell({ type: 'failed', code: 'SHARD_FAILED', message: text, whatToDo: '' })
+}
+
+process.on('uncaughtException', fail)
+process.on('unhandledRejection', fail)
+
+async function start(arenas: readonly SharedArrayBuffer[], registration: ShardOptions['registration']): Promise<void> {
+  const disk = await openDisk(setup.dataDirectory, { method: setup.ioMethod as DiskMethod })
+  const environment: Environment = { clock: systemClock, random: systemRandom, disk, logger }
+  const { shardId, shardCount, wakeMemory, firstBell } = setup
+  const hook =
+    native === undefined
+      ? new AtomicsLoopHook(wakeMemory, shardId, shardCount)
+      : new NativeLoopHook(native, wakeMemory, shardId, shardCount, firstBell)
+  shard = new Shard({
+    shardId,
+    shardCount,
+    environment,
+    config: new BrokerConfig(setup.settings),
+    dataDirectory: setup.dataDirectory,
+    journalDirectory: setup.journalDirectory,
+    journalFileBytes: setup.journalFileBytes,
+    arena,
+    arenas: arenas.map((buffer) => Buffer.from(buffer)),
+    rings: setup.rings,
+    hook,
+    registration,
+    onFailure: fail,
+  })
+  shard.onConnectionClosed = () => tell({ type: 'closed-connection' })
+  await shard.start()
+  for (const [id, socket, listener] of early.splice(0)) accept(id, socket, listener)
+  delay.enable()
+  observer.observe({ entryTypes: ['gc'] })
+  tell({ type: 'ready', io: disk.description })
+}
+
+const readBuffer = Buffer.allocUnsafeSlow(READ_BUFFER_BYTES)
+
+/** Accepted by this shard itself before it was ready. */
+const early: [number, Socket, string][] = []
+
+function accept(id: number, socket: Socket, listener: string): void {
+  if (shard === undefined) early.push([id, socket, listener])
+  else shard.accept(id, new TcpStreamSocket(socket, readBuffer), listener)
+}
+
+function figures(running: Shard, perPartition: boolean): ShardFigures {
+  const partitions = perPartition
+    ? [...running.partitions()].map((partition) => ({
+        topic: partition.topic,
+        partition: partition.partition,
+        logStartOffset: partition.logStartOffset,
+        logEndOffset: partition.log.logEndOffset,
+        highWatermark: partition.highWatermark,
+        sizeBytes: partition.log.sizeBytes,
+      }))
+    : []
+  const nsToMs = 1e-6
+  const result: ShardFigures = {
+    shardId: running.shardId,
+    apis: running.metrics.apis(),
+    connections: running.connectionCount,
+    connectionsRefused: running.metrics.connectionsRefused,
+    partitions,
+    groupOffsets: perPartition ? running.groupOffsets() : [],
+    fetchSessions: running.fetchSessions.count,
+    mailboxQueued: running.mailboxQueued,
+    storage: { ...running.storageStats() },
+    eventLoopDelayMs: { mean: delay.mean * nsToMs, p99: delay.percentile(99) * nsToMs, max: delay.max * nsToMs },
+    gc: { ...gc },
+    heapUsedBytes: process.memoryUsage().heapUsed,
+  }
+  delay.reset()
+  return result
+}
+
+async function stop(): Promise<void> {
+  try {
+    await shard?.stop()
+    tell({ type: 'stopped' })
+  } catch (error) {
+    fail(error)
+  } finally {
+    port.close()
+  }
+}
+
+port.on('message', (message: ToShard) => {
+  switch (message.type) {
+    case 'start':
+      start(message.arenas, message.registration).catch(fail)
+      return
+    case 'socket':
+      accept(message.id, message.socket, message.listener)
+      return
+    case 'listen': {
+      const { host, port: listenPort, listener, backlog } = message
+      listen({ host, port: listenPort, backlog, reusePort: true }, (socket) => {
+        accept(++nextLocalConnection * setup.shardCount + setup.shardId, socket, listener)
+      }).then(({ port: bound }) => tell({ type: 'listening', port: bound }), fail)
+      return
+    }
+    case 'figures':
+      if (shard !== undefined) tell({ type: 'figures', id: message.id, figures: figures(shard, message.perPartition) })
+      return
+    case 'stop':
+      void stop()
+      return
+  }
+})

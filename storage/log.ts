@@ -1,0 +1,632 @@
+// One Raft group's log over journal tail and segments: append, commit, truncate the tail, trim the prefix, read.
+//
+// One object per group of the shard, also for 50,000 idle ones: what only active groups need is made when they need it.
+// Touched only from the shard's thread. Appends copy a batch into the journal block being filled and return; the broker
+// hears through onDurable. Everything the journal knows of a group is in its state record and the records after it.
+
+import { invariant } from '../protocol/invariant.ts'
+import {
+  baseOffsetOf,
+  leaderEpochOf,
+  maxTimestampOf,
+  offsetSpanOf,
+  sizeBytesOf,
+  stampBatch,
+  stampLogAppendTime,
+} from '../protocol/records/batch.ts'
+import type { Arena } from './arena.ts'
+import { ByteWriter } from './encoding.ts'
+import type { Journal, RoundMember } from './journal.ts'
+import { FLAG_CARRIED, RecordType } from './journal-format.ts'
+import { emptyRead, MemoryRead, type ReadResult } from './read-result.ts'
+import type { CacheEntry } from './read-cache.ts'
+import type { Segment } from './segment.ts'
+import { type EpochStart, encodeState, type GroupState } from './state-record.ts'
+import { Tail, TailItem } from './tail.ts'
+
+export interface LogConfig {
+  segmentBytes: number
+  segmentMs: number
+  segmentJitterMs: number
+  /** -1: for ever. */
+  retentionMs: number
+  /** -1: no limit. */
+  retentionBytes: number
+  /** Whether cleanup.policy has `delete`. */
+  deletePolicy: boolean
+  indexIntervalBytes: number
+  fileDeleteDelayMs: number
+}
+
+/** Kafka's defaults; what a recovered group has until the broker sets its own. Keeps everything. */
+export const DEFAULT_LOG_CONFIG: Readonly<LogConfig> = Object.freeze({
+  segmentBytes: 1 << 30,
+  segmentMs: 7 * 24 * 3600 * 1000,
+  segmentJitterMs: 0,
+  retentionMs: -1,
+  retentionBytes: -1,
+  deletePolicy: false,
+  indexIntervalBytes: 4096,
+  fileDeleteDelayMs: 60_000,
+})
+
+/** What the broker gets to see of a log at start: README.md, "Replay". */
+export interface ReplayVisitor {
+  /** `payload` is a view, valid during the call. */
+  entry(index: number, term: number, kind: number, payload: Uint8Array): void
+  batch(index: number, term: number, bytes: Uint8Array, at: number): void
+}
+
+/** What a log needs of its shard. */
+export interface LogHost {
+  readonly arena: Arena
+  readonly journal: Journal<GroupLog>
+  /** Counts up about once a second while there is something to do. */
+  readonly tick: number
+  /** The group has a tail now. */
+  onTail(group: GroupLog): void
+  /** Committed data has gathered for a whole chunk. */
+  onChunkReady(group: GroupLog): void
+  readonly chunkBytes: number
+  readSegments(
+    group: GroupLog,
+    offset: number,
+    maxBytes: number,
+    endOffset: number,
+    atLeastOne: boolean,
+  ): ReadResult | Promise<ReadResult>
+  findByTimestamp(group: GroupLog, timestampMs: number, endOffset: number): Promise<ReadResult | undefined>
+  findMaxTimestamp(group: GroupLog, endOffset: number): Promise<ReadResult | undefined>
+}
+
+/** Files of a group; made with its first segment. Belongs to write-behind.ts. */
+export interface GroupFiles {
+  segments: Segment[]
+  /** Leftovers of an earlier life were looked for and removed. */
+  swept: boolean
+  sweeping: Promise<void> | undefined
+  directoryMade: boolean
+  /** Files were made that no directory sync has covered. */
+  directoryDirty: boolean
+  /** Ends where the segment being written ends: the next write begins with its last bytes. */
+  lastChunk: CacheEntry | undefined
+  /** Chunks whose last bytes, behind the last whole block, are not on disk; pinned. */
+  unwritten: CacheEntry[]
+  /** What the job under way, or the next, must do: 0 nothing, else LAY_OUT_CHUNKS ... of write-behind.ts. */
+  wanted: number
+  running: Promise<void> | undefined
+  writesInFlight: number
+  whenWritten: (() => void) | undefined
+  /** Reads from segments under way. */
+  readers: number
+  whenUnread: (() => void) | undefined
+}
+
+const NO_EPOCHS: EpochStart[] = []
+const stateWriter = new ByteWriter(4096)
+
+export class GroupLog implements RoundMember {
+  readonly groupId: number
+  readonly directory: string
+  /** Tells the group from an earlier one with the same id. */
+  readonly incarnation: number
+  config: LogConfig
+  term = -1
+  votedFor = -1
+  lastIndex = 0
+  durableIndex = 0
+  commitIndex = 0
+  firstIndex = 1
+  logStartOffset = 0
+  /** Exclusive: everything appended. */
+  logEndOffset = 0
+  /** Exclusive. */
+  committedOffset = 0
+  /** Up to here the batches lie in segment chunks or segments; readers of these offsets do not look at the tail. */
+  laidIndex = 0
+  laidOffset = 0
+  /** Up to here segments hold the data on stable storage. */
+  segmentIndex = 0
+  segmentOffset = 0
+  /** Oldest journal block with records that no durable state record covers yet, not counting the tail. */
+  uncoveredSequence = Number.POSITIVE_INFINITY
+  /** Block of the latest state record. */
+  stateSequence = 0
+  roundSequence = -1
+  roundSlot = 0
+  removed = false
+  tail: Tail | undefined
+  files: GroupFiles | undefined
+  /** What the broker knows as of commitIndex (producers, metadata image). Set it after replay(): it replaces what replay shows. */
+  snapshotProvider: (() => Uint8Array) | undefined
+  /** The recovered one; dropped when the provider gave a newer one. */
+  snapshot: Uint8Array | undefined
+  snapshotIndex = 0
+  snapshotOffset = 0
+  #epochs: EpochStart[] = NO_EPOCHS
+  #hardStateSequence = 0
+  readonly #host: LogHost
+
+  constructor(host: LogHost, groupId: number, directory: string, incarnation: number, config: LogConfig) {
+    this.#host = host
+    this.groupId = groupId
+    this.directory = directory
+    this.incarnation = incarnation
+    this.config = config
+  }
+
+  /** The metadata group has no segments: its snapshot takes their place. */
+  get isMetadata(): boolean {
+    return this.groupId === 0
+  }
+
+  /** Term of the last entry, -1 in an empty log. */
+  get lastTerm(): number {
+    return this.termAt(this.lastIndex)
+  }
+
+  get durableTerm(): number {
+    return this.termAt(this.durableIndex)
+  }
+
+  /** Whether the last saveHardState() is on stable storage. */
+  get hardStateDurable(): boolean {
+    return this.#hardStateSequence <= this.#host.journal.durableSequence
+  }
+
+  /** Start of each leader term, oldest first. A term whose entries carry no offset gives way to the next. */
+  get epochs(): readonly EpochStart[] {
+    return this.#epochs
+  }
+
+  /** Bytes in segments and of batches in the tail. */
+  get sizeBytes(): number {
+    let bytes = this.tail?.batchBytes ?? 0
+    if (this.files !== undefined) for (const segment of this.files.segments) bytes += segment.sizeBytes
+    return bytes
+  }
+
+  /** Exclusive end of what is durable, in offsets. */
+  get durableOffset(): number {
+    return this.offsetAfter(this.durableIndex)
+  }
+
+  /** Term of the entry at an index that is held or the last one before; -1 before the first. */
+  termAt(index: number): number {
+    for (let at = this.#epochs.length - 1; at >= 0; at--) {
+      if (this.#epochs[at]!.startIndex <= index) return this.#epochs[at]!.term
+    }
+    return -1
+  }
+
+  /** Exclusive end of the offsets of everything up to an index; the index is in the tail or at its front. */
+  offsetAfter(index: number): number {
+    const tail = this.tail
+    if (tail === undefined || tail.length === 0 || index >= this.lastIndex) return this.logEndOffset
+    let low = 0
+    let high = tail.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if (tail.item(middle)!.lastIndex > index) high = middle
+      else low = middle + 1
+    }
+    return tail.item(low)!.baseOffset
+  }
+
+  /** Keeps term and vote; they join the next round. hardStateDurable tells when they are safe. */
+  saveHardState(term: number, votedFor: number): void {
+    const { journal } = this.#host
+    journal.begin(this, 0, RecordType.HARD_STATE, 0, 0, 0, this.groupId, term, votedFor, this.commitIndex)
+    this.term = term
+    this.votedFor = votedFor
+    this.#hardStateSequence = journal.fillingSequence
+  }
+
+  /**
+   * Copies one v2 batch into the journal block being filled and stamps baseOffset and leader epoch in the copy.
+   * @param term the leader's term, at least lastTerm
+   * @param index lastIndex + 1
+   * @param baseOffset logEndOffset
+   * @param batch checked by the caller; takes lastOffsetDelta + 1 indexes and offsets
+   * @param logAppendTimeMs broker time for a LogAppendTime topic, -1 to leave the producer's
+   * @throws DiskError after a failure of the journal, or ENOMEM when canAccept() was not asked
+   */
+  appendBatch(term: number, index: number, baseOffset: number, batch: Uint8Array, logAppendTimeMs: number): void {
+    invariant(index === this.lastIndex + 1, 'a batch follows the last entry', index, this.lastIndex)
+    invariant(baseOffset === this.logEndOffset, 'a batch starts at the log end offset', baseOffset, this.logEndOffset)
+    const span = offsetSpanOf(batch, 0)
+    invariant(span > 0, 'a batch takes at least one offset', span)
+    const { journal, arena } = this.#host
+    const lastIndex = index + span - 1
+    const { groupId, commitIndex } = this
+    const at = journal.begin(this, lastIndex, RecordType.BATCH, 0, 0, batch.length, groupId, term, index, commitIndex)
+    arena.bytes.set(batch, at)
+    stampBatch(arena.bytes, at, baseOffset, term)
+    if (logAppendTimeMs >= 0) stampLogAppendTime(arena.bytes, at, logAppendTimeMs)
+    this.#append(new TailItem(index, span, term, 0, baseOffset, batch.length, at, journal.fillingRunAt, journal.fillingSequence))
+  }
+
+  /**
+   * Appends an entry Kafka must not see: one index, no offset.
+   * @param kind the broker's number for what it is, 0 to 65535
+   * @param payload copied
+   */
+  appendEntry(term: number, index: number, kind: number, payload: Uint8Array): void {
+    invariant(index === this.lastIndex + 1, 'an entry follows the last entry', index, this.lastIndex)
+    const { journal, arena } = this.#host
+    const { groupId, commitIndex } = this
+    const at = journal.begin(this, index, RecordType.ENTRY, 0, kind, payload.length, groupId, term, index, commitIndex)
+    arena.bytes.set(payload, at)
+    this.#append(
+      new TailItem(index, 0, term, kind, this.logEndOffset, payload.length, at, journal.fillingRunAt, journal.fillingSequence),
+    )
+  }
+
+  /** Drops the entries from `index` on; nothing committed is ever dropped. */
+  truncateTail(index: number): void {
+    if (index > this.lastIndex) return
+    invariant(index > this.commitIndex, 'only what is not committed can be dropped', index, this.commitIndex)
+    const { journal } = this.#host
+    journal.begin(this, 0, RecordType.TRUNCATE, 0, 0, 0, this.groupId, this.term, index, this.commitIndex)
+    journal.forgetFrom(this, index)
+    this.cutTail(index)
+    if (this.durableIndex >= index) this.durableIndex = index - 1
+  }
+
+  /**
+   * Everything up to an index is committed: readers may see it, and it may go to segments.
+   * @param index inclusive
+   * @param offset exclusive
+   */
+  commit(index: number, offset: number): void {
+    if (index <= this.commitIndex) return
+    invariant(index <= this.lastIndex, 'only what was appended can be committed', index, this.lastIndex)
+    invariant(offset <= this.logEndOffset, 'the committed offset lies within the log', offset, this.logEndOffset)
+    this.commitIndex = index
+    this.committedOffset = offset
+    const tail = this.tail
+    if (tail === undefined) return
+    tail.commit(index)
+    if (tail.committedBytes >= this.#host.chunkBytes) this.#host.onChunkReady(this)
+  }
+
+  /** Makes records below an offset unreadable (DeleteRecords). Files go with the next retention pass. */
+  trimPrefix(newLogStartOffset: number): void {
+    if (newLogStartOffset <= this.logStartOffset) return
+    invariant(newLogStartOffset <= this.committedOffset, 'only committed records are trimmed', newLogStartOffset)
+    const { journal } = this.#host
+    journal.begin(this, 0, RecordType.TRIM, 0, 0, 0, this.groupId, this.term, newLogStartOffset, this.commitIndex)
+    this.logStartOffset = newLogStartOffset
+  }
+
+  /**
+   * Shows what the recovered snapshot does not cover, in order: entries, and of partitions every batch. Before appending.
+   * A promise only when there was no snapshotProvider at the last checkpoint: then batches are read from segments.
+   */
+  replay(visit: ReplayVisitor): void | Promise<void> {
+    if (this.laidOffset > this.snapshotOffset) return this.#replayLaid(visit)
+    this.#replayTail(visit)
+  }
+
+  /**
+   * Reads whole batches from the one that holds `offset`, or follows it, on: from one segment or from the tail.
+   * @param maxBytes most bytes; the first batch may be larger when atLeastOne is set
+   * @param endOffset exclusive: no batch that reaches beyond
+   * @returns views over the arena, to be released; at once when the bytes are in memory
+   * @throws DiskError or StorageCorruption, as a rejection
+   */
+  read(
+    offset: number,
+    maxBytes: number,
+    endOffset: number,
+    atLeastOne: boolean,
+  ): ReadResult | Promise<ReadResult> {
+    if (offset >= endOffset) return emptyRead(offset)
+    if (offset < this.laidOffset && this.files !== undefined) {
+      return this.#host.readSegments(this, offset, maxBytes, endOffset, atLeastOne)
+    }
+    return this.readTail(offset, maxBytes, endOffset, atLeastOne)
+  }
+
+  /** The part of read() that looks at journal memory only. */
+  readTail(offset: number, maxBytes: number, endOffset: number, atLeastOne: boolean): ReadResult {
+    const tail = this.tail
+    if (tail === undefined) return emptyRead(offset)
+    const { arena } = this.#host
+    const result = new MemoryRead(arena, offset)
+    for (let position = tail.findOffset(offset); position < tail.length; position++) {
+      const item = tail.item(position)!
+      if (item.span === 0) continue
+      if (item.endOffset > endOffset) break
+      if (result.bytes + item.bytes > maxBytes && !(atLeastOne && result.bytes === 0)) break
+      result.add(item.at, item.bytes, item.runAt, item.endOffset)
+    }
+    return result
+  }
+
+  /**
+   * Finds the first batch at or behind logStartOffset whose largest timestamp reaches `timestampMs`.
+   * @returns that one batch, or undefined
+   */
+  findByTimestamp(timestampMs: number, endOffset: number): Promise<ReadResult | undefined> {
+    return this.#host.findByTimestamp(this, timestampMs, endOffset)
+  }
+
+  /** The first batch that holds the largest timestamp below endOffset, or undefined in an empty log. */
+  findMaxTimestamp(endOffset: number): Promise<ReadResult | undefined> {
+    return this.#host.findMaxTimestamp(this, endOffset)
+  }
+
+  // What follows is for the rest of storage.
+
+  /** A round with records of this group is durable. */
+  onRound(lastIndex: number): void {
+    if (lastIndex > this.durableIndex) this.durableIndex = lastIndex
+  }
+
+  /** Oldest journal block the group still needs. */
+  get neededSequence(): number {
+    const first = this.tail?.first
+    let needed = this.stateSequence < this.uncoveredSequence ? this.stateSequence : this.uncoveredSequence
+    if (first !== undefined) needed = Math.min(needed, first.sequence)
+    return needed
+  }
+
+  /** Takes the first item of the tail; what holds its memory then is up to the caller. */
+  takeFirst(): TailItem {
+    const item = this.tail!.shift()!
+    this.laidIndex = item.lastIndex
+    this.laidOffset = item.endOffset
+    if (item.sequence < this.uncoveredSequence) this.uncoveredSequence = item.sequence
+    return item
+  }
+
+  dropEmptyTail(): void {
+    if (this.tail !== undefined && this.tail.length === 0) this.tail = undefined
+  }
+
+  /** Repeats the items that lie in journal blocks before `sequence` in the block being filled, so that theirs can go. */
+  carryItems(sequence: number): number {
+    const { journal, arena } = this.#host
+    const tail = this.tail
+    let bytes = 0
+    for (let position = 0; tail !== undefined && position < tail.length; position++) {
+      const item = tail.item(position)!
+      if (item.sequence >= sequence) continue
+      const type = item.span === 0 ? RecordType.ENTRY : RecordType.BATCH
+      const { groupId, commitIndex } = this
+      const { kind, term, index } = item
+      const at = journal.begin(this, 0, type, FLAG_CARRIED, kind, item.bytes, groupId, term, index, commitIndex)
+      arena.bytes.copyWithin(at, item.at, item.at + item.bytes)
+      arena.retain(journal.fillingRunAt)
+      arena.release(item.runAt)
+      item.at = at
+      item.runAt = journal.fillingRunAt
+      item.sequence = journal.fillingSequence
+      bytes += item.bytes
+    }
+    return bytes
+  }
+
+  /** Writes the group's state into the block being filled. @returns the block's sequence */
+  emitState(): number {
+    const { journal, arena } = this.#host
+    this.#pruneEpochs()
+    if (this.snapshotProvider !== undefined) {
+      this.snapshot = this.snapshotProvider()
+      this.snapshotIndex = this.commitIndex
+      this.snapshotOffset = this.committedOffset
+      if (this.isMetadata) {
+        this.segmentIndex = this.commitIndex
+        this.segmentOffset = this.committedOffset
+      }
+    }
+    const segments = this.files?.segments ?? []
+    const state: GroupState = {
+      incarnation: this.incarnation,
+      directory: this.directory,
+      term: this.term,
+      votedFor: this.votedFor,
+      checkpointIndex: this.segmentIndex,
+      checkpointOffset: this.segmentOffset,
+      logStartOffset: this.logStartOffset,
+      firstIndex: this.firstIndex,
+      epochs: this.#epochs,
+      segments: [],
+      lastIsActive: false,
+      snapshotIndex: this.snapshotIndex,
+      snapshotOffset: this.snapshotOffset,
+      snapshot: this.snapshot,
+    }
+    for (const segment of segments) {
+      if (segment.durable === undefined) continue
+      state.segments.push(segment.durable)
+      state.lastIsActive = !segment.sealed
+    }
+    stateWriter.reset()
+    encodeState(stateWriter, state)
+    const bytes = stateWriter.written
+    const { groupId, term, segmentIndex, commitIndex } = this
+    const at = journal.begin(this, 0, RecordType.STATE, 0, 0, bytes.length, groupId, term, segmentIndex, commitIndex)
+    arena.bytes.set(bytes, at)
+    this.stateSequence = journal.fillingSequence
+    // Given by the provider, it can be asked for again; only a recovered one must be kept.
+    if (this.snapshotProvider !== undefined) this.snapshot = undefined
+    return this.stateSequence
+  }
+
+  /** Takes over a state record. Entries of the tail that it covers are dropped. */
+  restoreState(state: GroupState, sequence: number): void {
+    this.term = state.term
+    this.votedFor = state.votedFor
+    this.#epochs = state.epochs.length === 0 ? NO_EPOCHS : state.epochs
+    this.logStartOffset = state.logStartOffset
+    this.firstIndex = state.firstIndex
+    this.snapshot = state.snapshot
+    this.snapshotIndex = state.snapshotIndex
+    this.snapshotOffset = state.snapshotOffset
+    this.stateSequence = sequence
+    this.segmentIndex = state.checkpointIndex
+    this.segmentOffset = state.checkpointOffset
+    this.laidIndex = state.checkpointIndex
+    this.laidOffset = state.checkpointOffset
+    while (this.tail !== undefined && this.tail.length > 0 && this.tail.first!.lastIndex <= state.checkpointIndex) {
+      this.#host.arena.release(this.tail.shift()!.runAt)
+    }
+    this.dropEmptyTail()
+    this.refreshEnd()
+  }
+
+  /** Puts a replayed item in its place. */
+  restoreItem(item: TailItem, carried: boolean): void {
+    if (item.lastIndex <= this.laidIndex) return
+    this.#host.arena.retain(item.runAt)
+    if (this.tail === undefined) {
+      this.tail = new Tail()
+      this.#host.onTail(this)
+    }
+    if (carried) {
+      const replaced = this.tail.insert(item)
+      if (replaced !== undefined) this.#host.arena.release(replaced.runAt)
+    } else {
+      // A record that does not carry an earlier one follows everything the log had.
+      this.cutTail(item.index)
+      this.tail ??= new Tail()
+      this.tail.push(item)
+    }
+    // The term of a carried item is known already: from the state record, or one that is still to come.
+    if (!carried) this.#noteEpoch(item)
+    this.refreshEnd()
+  }
+
+  /** Sets the ends from segments and tail. */
+  refreshEnd(): void {
+    const last = this.tail?.last
+    this.lastIndex = last?.lastIndex ?? this.laidIndex
+    this.logEndOffset = last?.endOffset ?? this.laidOffset
+  }
+
+  /** Index of the first gap in the tail, -1 when there is none: recovery's last check, which also places the entries. */
+  firstGap(): number {
+    let expected = this.laidIndex + 1
+    let offset = this.laidOffset
+    const tail = this.tail
+    for (let position = 0; tail !== undefined && position < tail.length; position++) {
+      const item = tail.item(position)!
+      // The record of an entry names no offset: seen before the state record, its place was not known.
+      if (item.span === 0) item.baseOffset = offset
+      if (item.index !== expected || item.baseOffset !== offset) return expected
+      expected = item.lastIndex + 1
+      offset = item.endOffset
+    }
+    return -1
+  }
+
+  /** Drops the entries from an index on, in memory only. */
+  cutTail(index: number): void {
+    const tail = this.tail
+    if (tail !== undefined) {
+      while (tail.last !== undefined && tail.last.lastIndex >= index) this.#host.arena.release(tail.pop()!.runAt)
+    }
+    this.dropEmptyTail()
+    if (this.#epochs.length > 0 && this.#epochs[this.#epochs.length - 1]!.startIndex >= index) {
+      this.#epochs = this.#epochs.filter((epoch) => epoch.startIndex < index)
+    }
+    this.refreshEnd()
+  }
+
+  /** Lets go of all journal memory: the group is removed. */
+  dropTail(): void {
+    while (this.tail !== undefined && this.tail.length > 0) this.#host.arena.release(this.tail.shift()!.runAt)
+    this.tail = undefined
+  }
+
+  /** Whether a committed batch of the tail has no timestamp after a time. */
+  tailHasOlderThan(timeMs: number): boolean {
+    const tail = this.tail
+    for (let position = 0; tail !== undefined && position < tail.committedLength; position++) {
+      const item = tail.item(position)!
+      if (item.span > 0 && maxTimestampOf(this.#host.arena.bytes, item.at) < timeMs) return true
+    }
+    return false
+  }
+
+  #append(item: TailItem): void {
+    const host = this.#host
+    if (this.tail === undefined) {
+      this.tail = new Tail()
+      host.onTail(this)
+    }
+    host.arena.retain(item.runAt)
+    this.tail.push(item)
+    this.tail.lastTick = host.tick
+    this.#noteEpoch(item)
+    this.lastIndex = item.lastIndex
+    this.logEndOffset = item.endOffset
+  }
+
+  #noteEpoch(item: TailItem): void {
+    const last = this.#epochs.length === 0 ? -1 : this.#epochs[this.#epochs.length - 1]!.term
+    if (item.term === last) return
+    invariant(item.term > last, 'terms in a log only rise', item.term, last)
+    if (this.#epochs === NO_EPOCHS) this.#epochs = []
+    this.#epochs.push({ term: item.term, startIndex: item.index, startOffset: item.baseOffset })
+  }
+
+  /** Terms that left no offsets, or lie wholly below the log start, are not needed once they are checkpointed. */
+  #pruneEpochs(): void {
+    const epochs = this.#epochs
+    if (epochs.length < 2) return
+    const kept = epochs.filter((epoch, at) => {
+      const next = epochs[at + 1]
+      if (next === undefined || next.startIndex > this.segmentIndex) return true
+      return next.startOffset > epoch.startOffset && next.startOffset > this.logStartOffset
+    })
+    if (kept.length < epochs.length) this.#epochs = kept
+  }
+
+  #replayTail(visit: ReplayVisitor): void {
+    const { bytes } = this.#host.arena
+    const tail = this.tail
+    for (let position = 0; tail !== undefined && position < tail.length; position++) {
+      const item = tail.item(position)!
+      if (item.index <= this.snapshotIndex) continue
+      if (item.span === 0) visit.entry(item.index, item.term, item.kind, bytes.slice(item.at, item.at + item.bytes))
+      else visit.batch(item.index, item.term, bytes, item.at)
+    }
+  }
+
+  async #replayLaid(visit: ReplayVisitor): Promise<void> {
+    let offset = Math.max(this.snapshotOffset, this.logStartOffset)
+    while (offset < this.laidOffset) {
+      const result = await this.read(offset, 1 << 20, this.laidOffset, true)
+      try {
+        if (result.bytes === 0) break
+        for (const fragment of result.fragments) {
+          for (let at = 0; at < fragment.length; at += sizeBytesOf(fragment, at)) {
+            const term = leaderEpochOf(fragment, at)
+            visit.batch(this.#indexOf(baseOffsetOf(fragment, at), term), term, fragment, at)
+          }
+        }
+        offset = result.nextOffset
+      } finally {
+        result.release()
+      }
+    }
+    this.#replayTail(visit)
+  }
+
+  /** Index of a batch in a segment, by the term it was written in: a term's entries without offsets come first. */
+  #indexOf(baseOffset: number, term: number): number {
+    const epochs = this.#epochs
+    for (let at = epochs.length - 1; at >= 0; at--) {
+      const epoch = epochs[at]!
+      if (epoch.term > term) continue
+      const next = epochs[at + 1]
+      const end = next === undefined ? this.laidIndex + 1 : next.startIndex
+      const endOffset = next === undefined ? this.laidOffset : next.startOffset
+      return Math.max(epoch.startIndex, end - (endOffset - baseOffset))
+    }
+    return baseOffset + 1
+  }
+}

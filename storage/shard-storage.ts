@@ -1,0 +1,700 @@
+// The storage of one shard: its journal, its groups' logs, and the housekeeping that keeps ring and memory within bounds.
+//
+// Created once per shard by open() and touched only from its worker thread. What each part does is in README.md; here is who
+// calls whom: appends go to the journal, finished rounds to the broker, committed data to write-behind, and when the ring or
+// the arena runs short the oldest data is moved on.
+
+import { invariant } from '../protocol/invariant.ts'
+import type { Arena, Purpose } from './arena.ts'
+import { BLOCK_BYTES, type Disk, type DiskError } from './disk.ts'
+import { asDiskError, Journal } from './journal.ts'
+import { RecordType, recordBytes } from './journal-format.ts'
+import { replayJournal } from './journal-replay.ts'
+import { GroupLog, type LogConfig, type LogHost } from './log.ts'
+import { ReadCache } from './read-cache.ts'
+import { Recovery, type Removal } from './recovery.ts'
+import { chooseRetention } from './retention.ts'
+import { FilePool, type Segment } from './segment.ts'
+import { SegmentReader } from './segment-reader.ts'
+import { activeOf, CHECKPOINT, LAY_OUT_ALL, LAY_OUT_CHUNKS, parentOf, WriteBehind } from './write-behind.ts'
+
+export interface StorageOptions {
+  readonly disk: Disk
+  /** Wall clock, for retention and segments without timestamps. */
+  nowMs(): number
+  monotonicMs(): number
+  after(delayMs: number, call: () => void): { cancel(): void }
+  /** This shard's own; made when missing. */
+  readonly journalDirectory: string
+  readonly arena: Arena
+  /** Default 64 MiB, at most an eighth of the arena, so that what the ring holds fits in memory at replay. */
+  readonly journalFileBytes?: number
+  /** Default 4, at least 3. */
+  readonly journalFileCount?: number
+  /** These groups' durable state moved; once per finished round, in order. */
+  onDurable(groups: readonly GroupLog[]): void
+  /** Storage is read-only from now on. */
+  onFailure(error: DiskError): void
+  /** canAccept() said no before and may say yes now. */
+  onRoom?(): void
+  log(level: 'info' | 'warn', message: string): void
+  /** Largest flush round, default 1 MiB. */
+  readonly blockBytesMax?: number
+  /** What a partition gathers before it is laid out, default 256 KiB. */
+  readonly chunkBytes?: number
+  /** Default 1 MiB. */
+  readonly readAheadBytes?: number
+  /** Default 128 KiB. */
+  readonly readBytes?: number
+  /** Chunk writes in flight, default 8. */
+  readonly writesInFlightMax?: number
+  /** Segment files kept open, default 512. */
+  readonly openFilesMax?: number
+  /** Quiet for so long, a partition's gathered data goes to its segment. Default 5000. */
+  readonly idleMs?: number
+  /** Below so much free space spaceLow is true. Default 256 MiB. */
+  readonly freeSpaceMinBytes?: number
+  /** close() leaves what is not in segments after so long to the journal. Default 1500. */
+  readonly closeBudgetMs?: number
+}
+
+export interface StorageStats {
+  journalRounds: number
+  journalBytes: number
+  /** Bucket i: rounds that took less than 2^i microseconds from submission to stable storage. */
+  journalRoundMicros: readonly number[]
+  journalRoundMicrosTotal: number
+  journalPendingBytes: number
+  journalFilesLive: number
+  journalFilesFree: number
+  arenaBytes: Record<Purpose, number>
+  arenaFreeBytes: number
+  cacheBytes: number
+  cacheHits: number
+  cacheMisses: number
+  /** Committed bytes that are in journal memory only. */
+  writeBehindPendingBytes: number
+  segmentBytesWritten: number
+  checkpoints: number
+  groups: number
+}
+
+const TICK_MS = 1000
+/** Idle data below this stays in the journal until ring or memory needs the room. */
+const IDLE_MIN_BYTES = 64 * 1024
+/** A tail this small is repeated in the journal rather than flushed to a segment of its own. */
+const CARRY_MAX_BYTES = 4096
+const JOBS_AT_ONCE = 32
+const EMIT_AT_ONCE = 256
+
+export class ShardStorage {
+  readonly #options: StorageOptions
+  readonly #arena: Arena
+  readonly #cache: ReadCache
+  readonly #pool: FilePool
+  readonly #reader: SegmentReader
+  readonly #host: LogHost
+  #writeBehind!: WriteBehind
+  #journal!: Journal<GroupLog>
+  #groups = new Map<number, GroupLog>()
+  #removals = new Map<number, Removal>()
+  /** Directories whose old files are being removed. */
+  readonly #busyDirectories = new Map<string, Promise<void>>()
+  #lastIncarnation = 0
+  /** Groups with a tail. */
+  readonly #dirty = new Set<GroupLog>()
+  readonly #fileBytes: number
+  readonly #fileCount: number
+  #tick = 0
+  #timer: { cancel(): void } | undefined
+  #deletions = new Set<{ cancel(): void }>()
+  #closing = false
+  #roomWanted = 0
+  #freedScheduled = false
+  #freedWaiters: (() => void)[] = []
+  #relieving = false
+  #releasing = false
+  #background = new Set<Promise<void>>()
+  #spaceLow = false
+
+  /**
+   * Replays the journal; the groups it knows are then in groups(), with the config of DEFAULT_LOG_CONFIG until the broker
+   * sets theirs.
+   * @throws StorageCorruption on damage (what, where, what the operator can do); DiskError
+   */
+  static async open(options: StorageOptions): Promise<ShardStorage> {
+    const storage = new ShardStorage(options)
+    await storage.#open()
+    return storage
+  }
+
+  private constructor(options: StorageOptions) {
+    const { disk, arena } = options
+    this.#options = options
+    this.#arena = arena
+    // What is live in the ring must fit in memory when it is replayed.
+    const eighth = Math.max(BLOCK_BYTES * 4, Math.floor(arena.capacityBytes / 8 / BLOCK_BYTES) * BLOCK_BYTES)
+    this.#fileBytes = Math.min(options.journalFileBytes ?? 64 << 20, eighth)
+    this.#fileCount = Math.max(3, options.journalFileCount ?? 4)
+    this.#cache = new ReadCache(arena)
+    this.#pool = new FilePool(disk, options.openFilesMax ?? 512)
+    this.#reader = new SegmentReader({
+      disk,
+      arena,
+      cache: this.#cache,
+      pool: this.#pool,
+      readAheadBytes: options.readAheadBytes ?? 1 << 20,
+      readBytes: options.readBytes ?? 128 * 1024,
+      log: options.log,
+      whenFreed: () => this.#whenFreed(),
+    })
+    const storage = this
+    this.#host = {
+      arena,
+      get journal() {
+        return storage.#journal
+      },
+      get tick() {
+        return storage.#tick
+      },
+      chunkBytes: options.chunkBytes ?? 256 * 1024,
+      onTail(group) {
+        storage.#dirty.add(group)
+        storage.#armTimer()
+      },
+      onChunkReady(group) {
+        storage.#request(group, LAY_OUT_CHUNKS)
+      },
+      readSegments: (group, offset, maxBytes, endOffset, atLeastOne) =>
+        this.#reader.read(group, offset, maxBytes, endOffset, atLeastOne),
+      findByTimestamp: (group, timestampMs, endOffset) => this.#reader.findByTimestamp(group, timestampMs, endOffset),
+      findMaxTimestamp: (group, endOffset) => this.#reader.findMaxTimestamp(group, endOffset),
+    }
+    arena.onFree = () => this.#onFree()
+  }
+
+  async #open(): Promise<void> {
+    const { disk, arena, journalDirectory, log } = this.#options
+    await disk.makeDirectory(journalDirectory)
+    await disk.syncDirectory(parentOf(journalDirectory))
+    const startedMs = this.#options.monotonicMs()
+    const recovery = new Recovery(this.#host)
+    const ring = await replayJournal({
+      disk,
+      directory: journalDirectory,
+      arena,
+      windowBytes: Math.max(64 * 1024, Math.min(4 << 20, Math.floor(arena.capacityBytes / 64 / 65_536) * 65_536)),
+      log,
+      visit: (record, payloadAt, runAt, sequence, path) => recovery.apply(record, payloadAt, runAt, sequence, path),
+    })
+    recovery.finish(journalDirectory)
+    this.#groups = recovery.groups
+    this.#removals = recovery.removals
+    this.#lastIncarnation = recovery.lastIncarnation
+    this.#dirty.clear()
+    for (const group of this.#groups.values()) if (group.tail !== undefined) this.#dirty.add(group)
+    const blockBytesMax = Math.min(this.#options.blockBytesMax ?? 1 << 20, this.#fileBytes)
+    this.#journal = new Journal<GroupLog>(
+      {
+        disk,
+        directory: journalDirectory,
+        arena,
+        fileBytes: this.#fileBytes,
+        fileCount: this.#fileCount,
+        blockBytesMax,
+        runBytes: Math.min(1 << 20, Math.max(64 * 1024, Math.floor(arena.capacityBytes / 64 / 65_536) * 65_536)),
+        monotonicMs: this.#options.monotonicMs,
+        log,
+        makeRoom: () => this.#cache.evictOne(),
+        onRound: (round) => {
+          const { members, lastIndexes } = round
+          for (let slot = 0; slot < members.length; slot++) members[slot]!.onRound(lastIndexes[slot]!)
+          this.#options.onDurable(members)
+        },
+        onRing: () => {
+          this.#onRing()
+        },
+        onFailure: (error) => this.#onFailure(error),
+      },
+      ring,
+    )
+    this.#writeBehind = new WriteBehind({
+      disk,
+      arena,
+      journal: this.#journal,
+      cache: this.#cache,
+      pool: this.#pool,
+      reader: this.#reader,
+      chunkBytes: this.#host.chunkBytes,
+      writesInFlightMax: this.#options.writesInFlightMax ?? 8,
+      nowMs: this.#options.nowMs,
+      log,
+      whenFreed: () => this.#whenFreed(),
+      whenDirectoryFree: (directory) => this.#busyDirectories.get(directory),
+    })
+    await this.#journal.start()
+    await this.#checkSpace()
+    if (recovery.recordCount > 0) {
+      const tookMs = Math.round(this.#options.monotonicMs() - startedMs)
+      log('info', `${journalDirectory}: ${this.#groups.size} groups from ${recovery.recordCount} records in ${tookMs} ms`)
+    }
+    for (const removal of this.#removals.values()) this.#inBackground(this.#removeFiles(removal, undefined))
+    if (!recovery.clean && this.#groups.size > 0) this.#inBackground(this.#sweepAll())
+    this.#journal.fillRing()
+    this.#armTimer()
+    this.#onRing()
+  }
+
+  groups(): Iterable<GroupLog> {
+    return this.#groups.values()
+  }
+
+  get(groupId: number): GroupLog | undefined {
+    return this.#groups.get(groupId)
+  }
+
+  get failed(): DiskError | undefined {
+    return this.#journal.failed
+  }
+
+  /** The device is nearly full: appends should be refused before it is. Looked at every few seconds while there is traffic. */
+  get spaceLow(): boolean {
+    return this.#spaceLow
+  }
+
+  /** Largest batch that canAccept() will ever say yes to. */
+  get batchBytesMax(): number {
+    return Math.floor(Math.min(this.#arena.capacityBytes / 4, this.#arena.limitBytes('journal') / 2))
+  }
+
+  /**
+   * Adds a group. Nothing touches the disk but the journal's next round; files come with the first segment.
+   * @param groupId not in use; 0 is the metadata group
+   * @param directory absolute; an earlier group that had it may still be on its way out
+   */
+  create(groupId: number, directory: string, config: LogConfig): GroupLog {
+    invariant(!this.#groups.has(groupId), 'a group is created once', groupId)
+    this.#lastIncarnation += 1
+    const group = new GroupLog(this.#host, groupId, directory, this.#lastIncarnation, config)
+    this.#groups.set(groupId, group)
+    group.emitState()
+    return group
+  }
+
+  /** Forgets a group at once; its files go in the background, also after a crash. Reads under way still end well. */
+  remove(groupId: number): void {
+    const group = this.#groups.get(groupId)
+    if (group === undefined) return
+    this.#groups.delete(groupId)
+    this.#dirty.delete(group)
+    group.removed = true
+    group.dropTail()
+    const { incarnation, directory } = group
+    const removal: Removal = { groupId, incarnation, directory, sequence: 0 }
+    this.#emitRemoving(removal)
+    this.#removals.set(incarnation, removal)
+    this.#inBackground(this.#removeFiles(removal, group))
+  }
+
+  /** Sends what was appended to the device when it is free, else with the next round. Once per loop turn with appends. */
+  flush(): void {
+    if (this.#journal.failed !== undefined) return
+    this.#journal.flush()
+    this.#relieve()
+  }
+
+  /**
+   * Whether an append of so many bytes fits in memory and ring now. After a no, onRoom is called when it may be yes.
+   * A batch above batchBytesMax never fits.
+   */
+  canAccept(bytes: number): boolean {
+    if (this.#journal.failed !== undefined) return false
+    if (this.#hasRoom(bytes)) return true
+    this.#roomWanted = Math.max(this.#roomWanted, Math.min(bytes, this.batchBytesMax))
+    this.#relieve()
+    this.#onRing()
+    return false
+  }
+
+  /** One pass of retention over all groups: start offset, time, size. Resolves when the files are renamed. */
+  async enforceRetention(): Promise<void> {
+    for (const group of [...this.#groups.values()]) {
+      if (this.#closing || this.#journal.failed !== undefined) return
+      if (group.isMetadata || group.removed || (group.files === undefined && group.tail === undefined)) continue
+      try {
+        await this.#retain(group)
+      } catch (error) {
+        if (this.#journal.failed !== undefined) return
+        throw error
+      }
+    }
+  }
+
+  /** Clean stop: committed data into segments, checkpoints, files closed. What takes too long stays safe in the journal. */
+  async close(): Promise<void> {
+    if (this.#closing) return
+    this.#closing = true
+    this.#timer?.cancel()
+    for (const timer of this.#deletions) timer.cancel()
+    const endMs = this.#options.monotonicMs() + (this.#options.closeBudgetMs ?? 1500)
+    const waiting = [...this.#groups.values()].filter((group) => {
+      const hasTail = group.tail !== undefined && group.tail.committedLength > 0
+      return hasTail || group.uncoveredSequence !== Number.POSITIVE_INFINITY
+    })
+    await this.#forEach(waiting, async (group) => {
+      if (this.#options.monotonicMs() > endMs || this.#journal.failed !== undefined) return
+      await this.#request(group, CHECKPOINT)
+      if (this.#journal.failed === undefined) await this.#writeBehind.saveIndex(group)
+    })
+    await Promise.allSettled([...this.#background])
+    for (const group of this.#groups.values()) await group.files?.running
+    if (this.#journal.failed === undefined) {
+      this.#journal.begin(undefined, 0, RecordType.CLEAN_END, 0, 0, 0, 0, 0, 0, 0)
+      this.#journal.flush()
+    }
+    await this.#journal.close().catch(() => undefined)
+    await this.#pool.closeAll()
+    this.#arena.onFree = undefined
+  }
+
+  stats(): StorageStats {
+    const journal = this.#journal
+    let pending = 0
+    for (const group of this.#dirty) pending += group.tail?.committedBytes ?? 0
+    return {
+      journalRounds: journal.roundCount,
+      journalBytes: journal.roundBytes,
+      journalRoundMicros: journal.roundMicros,
+      journalRoundMicrosTotal: journal.roundMicrosTotal,
+      journalPendingBytes: journal.pendingBytes,
+      journalFilesLive: journal.liveFileCount,
+      journalFilesFree: journal.freeFileCount,
+      arenaBytes: {
+        inflight: this.#arena.usedBytes('inflight'),
+        journal: this.#arena.usedBytes('journal'),
+        cache: this.#arena.usedBytes('cache'),
+        readahead: this.#arena.usedBytes('readahead'),
+      },
+      arenaFreeBytes: this.#arena.freeBytes,
+      cacheBytes: this.#cache.bytes,
+      cacheHits: this.#cache.hits,
+      cacheMisses: this.#cache.misses,
+      writeBehindPendingBytes: pending,
+      segmentBytesWritten: this.#writeBehind.writtenBytes,
+      checkpoints: this.#writeBehind.checkpointCount,
+      groups: this.#groups.size,
+    }
+  }
+
+  #hasRoom(bytes: number): boolean {
+    const need = recordBytes(bytes)
+    if (need > this.#journal.runRoomBytes && this.#arena.room('journal') < need + BLOCK_BYTES) return false
+    const unmade = Math.max(0, this.#fileCount - this.#journal.fileCount) * this.#fileBytes
+    // One file is kept for what storage itself must write to make room: states, checkpoints, carried entries.
+    return this.#journal.roomBytes + unmade - need >= this.#fileBytes
+  }
+
+  #request(group: GroupLog, wanted: number): Promise<void> {
+    const done = this.#writeBehind.request(group, wanted)
+    this.#inBackground(done)
+    return done.then(() => {
+      if (group.tail === undefined) this.#dirty.delete(group)
+    })
+  }
+
+  #inBackground(work: Promise<void>): void {
+    if (this.#background.has(work)) return
+    const tracked = work.catch((error) => this.#journal.fail(asDiskError(error, 'write', this.#options.journalDirectory)))
+    this.#background.add(work)
+    tracked.finally(() => this.#background.delete(work))
+  }
+
+  async #forEach(groups: readonly GroupLog[], work: (group: GroupLog) => Promise<void>): Promise<void> {
+    let next = 0
+    const worker = async (): Promise<void> => {
+      while (next < groups.length) {
+        const group = groups[next]!
+        next += 1
+        if (!group.removed) await work(group)
+      }
+    }
+    const workers: Promise<void>[] = []
+    for (let count = Math.min(JOBS_AT_ONCE, groups.length); count > 0; count--) workers.push(worker())
+    await Promise.all(workers)
+  }
+
+  /** Journal memory above half its budget: lay out the older half of what is held. */
+  #relieve(): void {
+    const limit = this.#arena.limitBytes('journal')
+    if (this.#relieving || this.#closing || this.#dirty.size === 0) return
+    if (this.#arena.usedBytes('journal') <= limit / 2 && this.#roomWanted === 0) return
+    this.#relieving = true
+    this.#inBackground(
+      this.#relieveMemory().finally(() => {
+        this.#relieving = false
+      }),
+    )
+  }
+
+  async #relieveMemory(): Promise<void> {
+    let oldest = Number.POSITIVE_INFINITY
+    for (const group of this.#dirty) oldest = Math.min(oldest, group.tail?.first?.sequence ?? oldest)
+    const newest = this.#journal.nextRecordSequence
+    const cutoff = oldest + Math.max(1, Math.ceil((newest - oldest) / 2))
+    const due: GroupLog[] = []
+    for (const group of this.#dirty) {
+      const first = group.tail?.first
+      if (first === undefined) this.#dirty.delete(group)
+      else if (first.sequence < cutoff && group.tail!.committedLength > 0) due.push(group)
+    }
+    await this.#forEach(due, (group) => this.#request(group, group.isMetadata ? CHECKPOINT : LAY_OUT_ALL))
+  }
+
+  /** A file was begun or became free. */
+  #onRing(): void {
+    this.#onFree()
+    if (this.#releasing || this.#closing || this.#journal.failed !== undefined || !this.#ringIsShort()) return
+    this.#releasing = true
+    this.#inBackground(
+      this.#releaseRing().finally(() => {
+        this.#releasing = false
+      }),
+    )
+  }
+
+  /** Half of the ring is kept free, so that the next file is always ready. */
+  #ringIsShort(): boolean {
+    const journal = this.#journal
+    return journal.liveFileCount > Math.max(1, Math.floor(this.#fileCount / 2)) && journal.oldestFileEnd !== undefined
+  }
+
+  async #releaseRing(): Promise<void> {
+    while (!this.#closing && this.#journal.failed === undefined && this.#ringIsShort()) {
+      const cutoff = this.#journal.oldestFileEnd!
+      await this.#moveOn(cutoff)
+      if (this.#journal.failed !== undefined || this.#neededBelow(cutoff)) return
+      this.#journal.retireOldest()
+    }
+  }
+
+  #neededBelow(cutoff: number): boolean {
+    for (const group of this.#groups.values()) if (group.neededSequence < cutoff) return true
+    for (const removal of this.#removals.values()) if (removal.sequence < cutoff) return true
+    return false
+  }
+
+  /** Makes the journal blocks before `cutoff` unneeded. */
+  async #moveOn(cutoff: number): Promise<void> {
+    const journal = this.#journal
+    const jobs: GroupLog[] = []
+    const carryTotalMax = this.#fileBytes / 8
+    let carried = 0
+    let emitted = 0
+    for (const removal of this.#removals.values()) if (removal.sequence < cutoff) this.#emitRemoving(removal)
+    for (const group of this.#groups.values()) {
+      if (group.neededSequence >= cutoff) continue
+      const { tail } = group
+      const tailIsOld = (tail?.first?.sequence ?? cutoff) < cutoff
+      const uncovered = group.uncoveredSequence < cutoff
+      const small = tail !== undefined && tail.batchBytes + tail.entryBytes <= CARRY_MAX_BYTES && carried < carryTotalMax
+      const canCheckpoint = !group.isMetadata || group.snapshotProvider !== undefined
+      if (canCheckpoint && (uncovered || (tailIsOld && tail!.committedLength > 0 && !small))) {
+        jobs.push(group)
+        continue
+      }
+      if (tailIsOld) carried += group.carryItems(cutoff)
+      if (group.stateSequence < cutoff) group.emitState()
+      emitted += 1
+      // A shard has other things to do than repeating 50,000 states in one go.
+      if (emitted % EMIT_AT_ONCE === 0) await journal.whenDurable(journal.nextRecordSequence - 1)
+      if (journal.failed !== undefined) return
+    }
+    await this.#forEach(jobs, (group) => this.#request(group, CHECKPOINT))
+    if (journal.failed !== undefined) return
+    for (const group of jobs) {
+      if (!group.removed && (group.tail?.first?.sequence ?? cutoff) < cutoff) group.carryItems(cutoff)
+    }
+    await journal.whenDurable(journal.nextRecordSequence - (journal.hasFilling ? 0 : 1))
+  }
+
+  async #retain(group: GroupLog): Promise<void> {
+    const { config } = group
+    const nowMs = this.#options.nowMs()
+    if (group.tail !== undefined && group.tail.committedLength > 0 && config.deletePolicy) {
+      // Where segments end decides what may go, so what has gathered is laid out first if any of it may.
+      const byTime = config.retentionMs >= 0 && group.tailHasOlderThan(nowMs - config.retentionMs)
+      const bySize = config.retentionBytes >= 0 && group.sizeBytes > config.retentionBytes
+      if (byTime || bySize) await this.#request(group, LAY_OUT_ALL)
+    }
+    const { files } = group
+    if (files === undefined || group.removed || files.segments.length === 0) return
+    let choice = chooseRetention(files.segments, group.logStartOffset, config, nowMs)
+    if (choice.count === 0) return
+    if (choice.count === files.segments.length && activeOf(files) !== undefined) {
+      await this.#writeBehind.sealActive(group)
+      choice = chooseRetention(files.segments, group.logStartOffset, config, nowMs)
+      if (this.#journal.failed !== undefined || group.removed) return
+    }
+    const doomed = files.segments.slice(0, choice.count).filter((segment) => segment.sealed)
+    if (doomed.length === 0) return
+    const end = doomed.at(-1)!.endOffset
+    group.logStartOffset = Math.max(group.logStartOffset, end)
+    files.segments.splice(0, doomed.length)
+    group.firstIndex = files.segments[0]?.baseIndex ?? group.tail?.first?.index ?? group.laidIndex + 1
+    // The state that no longer names the segments is durable before their files change.
+    await this.#journal.whenDurable(group.emitState())
+    this.#options.log(
+      'info',
+      `${group.directory}: ${doomed.length} segments up to offset ${end} go, by ${choice.reason}`,
+    )
+    for (const segment of doomed) await this.#deleteSegment(segment, config.fileDeleteDelayMs)
+  }
+
+  /** Renames a segment's files now and removes them later. */
+  async #deleteSegment(segment: Segment, delayMs: number): Promise<void> {
+    const { disk } = this.#options
+    segment.removed = true
+    this.#cache.removeSegment(segment)
+    if (segment.users === 0) this.#pool.close(segment)
+    const paths = ['.log', '.index', '.timeindex'].map((suffix) => segment.path(suffix))
+    for (const path of paths) {
+      try {
+        await disk.rename(path, `${path}.deleted`)
+      } catch (error) {
+        if (asDiskError(error, 'rename', path).code !== 'ENOENT') throw error
+      }
+    }
+    const remove = async (): Promise<void> => {
+      for (const path of paths) await disk.remove(`${path}.deleted`)
+    }
+    if (delayMs <= 0) {
+      await remove()
+      return
+    }
+    const timer = this.#options.after(delayMs, () => {
+      this.#deletions.delete(timer)
+      // A file that stays is found by the sweep of the next unclean start, or does no harm.
+      if (!this.#closing) remove().catch(() => undefined)
+    })
+    this.#deletions.add(timer)
+  }
+
+  #emitRemoving(removal: Removal): void {
+    const bytes = new TextEncoder().encode(removal.directory)
+    const { groupId, incarnation } = removal
+    const at = this.#journal.begin(undefined, 0, RecordType.REMOVING, 0, 0, bytes.length, groupId, 0, incarnation, 0)
+    this.#arena.bytes.set(bytes, at)
+    removal.sequence = this.#journal.fillingSequence
+  }
+
+  async #removeFiles(removal: Removal, group: GroupLog | undefined): Promise<void> {
+    const { disk } = this.#options
+    const before = this.#busyDirectories.get(removal.directory)
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#busyDirectories.set(removal.directory, promise)
+    try {
+      await before
+      await this.#journal.whenDurable(removal.sequence)
+      const files = group?.files
+      if (files !== undefined) {
+        while (files.running !== undefined) await files.running
+        while (files.writesInFlight > 0) {
+          await new Promise<void>((wake) => {
+            files.whenWritten = wake
+          })
+        }
+        for (const segment of files.segments) segment.removed = true
+        while (files.readers > 0) {
+          await new Promise<void>((wake) => {
+            files.whenUnread = wake
+          })
+        }
+        for (const segment of files.segments) {
+          this.#cache.removeSegment(segment)
+          if (segment.users === 0) this.#pool.close(segment)
+        }
+      }
+      await disk.removeDirectory(removal.directory)
+      await disk.syncDirectory(parentOf(removal.directory))
+      const { groupId, incarnation } = removal
+      this.#journal.begin(undefined, 0, RecordType.REMOVED, 0, 0, 0, groupId, 0, incarnation, 0)
+      this.#removals.delete(incarnation)
+    } catch (error) {
+      if (this.#journal.failed === undefined) throw error
+    } finally {
+      if (this.#busyDirectories.get(removal.directory) === promise) this.#busyDirectories.delete(removal.directory)
+      resolve()
+    }
+  }
+
+  /** After an unclean stop: files that no state record mentions, group by group, without hurry. */
+  async #sweepAll(): Promise<void> {
+    for (const group of [...this.#groups.values()]) {
+      if (this.#closing || this.#journal.failed !== undefined) return
+      if (group.removed || group.isMetadata || group.files === undefined) continue
+      await this.#writeBehind.sweep(group)
+    }
+  }
+
+  #onFailure(error: DiskError): void {
+    this.#options.log('warn', `storage of ${this.#options.journalDirectory} is read-only: ${error.message}`)
+    this.#onFree()
+    this.#options.onFailure(error)
+  }
+
+  /** Memory or ring room came back; whoever waits is told in a turn of its own. */
+  #onFree(): void {
+    if (this.#freedScheduled || (this.#roomWanted === 0 && this.#freedWaiters.length === 0)) return
+    this.#freedScheduled = true
+    queueMicrotask(() => {
+      this.#freedScheduled = false
+      const waiters = this.#freedWaiters
+      this.#freedWaiters = []
+      for (const wake of waiters) wake()
+      if (this.#roomWanted === 0 || this.#journal.failed !== undefined || this.#closing) return
+      if (!this.#hasRoom(this.#roomWanted)) return
+      this.#roomWanted = 0
+      this.#options.onRoom?.()
+    })
+  }
+
+  #whenFreed(): Promise<void> {
+    return new Promise((wake) => this.#freedWaiters.push(wake))
+  }
+
+  #armTimer(): void {
+    if (this.#timer !== undefined || this.#closing || (this.#dirty.size === 0 && this.#roomWanted === 0)) return
+    this.#timer = this.#options.after(TICK_MS, () => {
+      this.#timer = undefined
+      this.#onTick()
+      this.#armTimer()
+    })
+  }
+
+  #onTick(): void {
+    if (this.#closing || this.#journal.failed !== undefined) return
+    this.#tick += 1
+    const idleTicks = Math.ceil((this.#options.idleMs ?? 5000) / TICK_MS)
+    let started = 0
+    for (const group of this.#dirty) {
+      const { tail } = group
+      if (tail === undefined) this.#dirty.delete(group)
+      else if (this.#tick - tail.lastTick >= idleTicks && tail.committedBytes >= IDLE_MIN_BYTES && started < JOBS_AT_ONCE) {
+        started += 1
+        this.#request(group, CHECKPOINT)
+      }
+    }
+    if (this.#tick % 5 === 1) this.#inBackground(this.#checkSpace())
+    this.#onRing()
+    this.#relieve()
+  }
+
+  async #checkSpace(): Promise<void> {
+    const { freeBytes } = await this.#options.disk.freeSpace(this.#options.journalDirectory)
+    const low = freeBytes < (this.#options.freeSpaceMinBytes ?? 256 << 20)
+    if (low !== this.#spaceLow) {
+      this.#spaceLow = low
+      this.#options.log(low ? 'warn' : 'info', `${this.#options.journalDirectory}: ${freeBytes} bytes of disk are free`)
+    }
+  }
+}

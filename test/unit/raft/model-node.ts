@@ -1,0 +1,236 @@
+// A Raft group's node for tests: the real core over a model of a disk that writes in rounds, and of a network that only holds.
+//
+// The disk keeps what completed rounds wrote; a crash forgets the others. Messages wait in `outbox` until the test moves them.
+// Used by the transcripts and by the random schedules; one thread, nothing happens unless the test says so.
+
+import assert from 'node:assert/strict'
+import type { Membership } from '../../../broker/raft/membership.ts'
+import { Raft, type RaftSettings } from '../../../broker/raft/raft.ts'
+import {
+  Entry,
+  type Envelope,
+  type HardState,
+  type LogIndex,
+  type Message,
+  NO_INDEX,
+  NOBODY,
+  type NodeId,
+  type Ready,
+  type Term,
+} from '../../../broker/raft/types.ts'
+
+/** What one Ready asks of the disk. */
+interface Round {
+  readonly hardState: HardState | undefined
+  readonly truncateFrom: LogIndex
+  readonly entries: readonly Entry[]
+  readonly snapshot: { index: LogIndex; term: Term } | undefined
+  readonly promises: readonly Envelope[]
+}
+
+export interface Parcel {
+  readonly from: NodeId
+  readonly to: NodeId
+  readonly message: Message
+}
+
+export const lastOf = (entry: Entry): LogIndex => entry.index + entry.count - 1
+
+/** Entries with their place: a log that may begin after a snapshot. */
+export class ModelLog {
+  startIndex: LogIndex = 0
+  startTerm: Term = 0
+  entries: Entry[] = []
+
+  get lastIndex(): LogIndex {
+    const last = this.entries.at(-1)
+    return last === undefined ? this.startIndex : lastOf(last)
+  }
+
+  termAt(index: LogIndex): Term {
+    if (index === this.startIndex) return this.startTerm
+    return this.entries.find((entry) => entry.index <= index && lastOf(entry) >= index)?.term ?? -1
+  }
+
+  write(round: Pick<Round, 'truncateFrom' | 'entries' | 'snapshot'>): void {
+    if (round.snapshot !== undefined) {
+      this.startIndex = round.snapshot.index
+      this.startTerm = round.snapshot.term
+      this.entries = []
+    }
+    if (round.truncateFrom !== NO_INDEX) this.entries = this.entries.filter((entry) => entry.index < round.truncateFrom)
+    for (const entry of round.entries) {
+      assert.equal(entry.index, this.lastIndex + 1, 'what is written has no gap')
+      this.entries.push(entry)
+    }
+  }
+
+  trim(firstIndex: LogIndex): void {
+    this.startTerm = this.termAt(firstIndex - 1)
+    this.startIndex = firstIndex - 1
+    this.entries = this.entries.filter((entry) => entry.index >= firstIndex)
+  }
+
+  runs(): { term: Term; startIndex: LogIndex }[] {
+    const runs: { term: Term; startIndex: LogIndex }[] = []
+    for (const entry of this.entries) {
+      if (runs.at(-1)?.term !== entry.term) runs.push({ term: entry.term, startIndex: entry.index })
+    }
+    return runs
+  }
+
+  copy(): ModelLog {
+    const copy = new ModelLog()
+    copy.startIndex = this.startIndex
+    copy.startTerm = this.startTerm
+    copy.entries = [...this.entries]
+    return copy
+  }
+}
+
+export class ModelNode {
+  readonly id: NodeId
+  raft: Raft
+  /** Counts restarts, so that leading a term twice shows. */
+  life = 0
+  readonly settings: RaftSettings
+  readonly membership: Membership
+  /** On disk for certain. */
+  disk = new ModelLog()
+  hardState: HardState = { term: 0, votedFor: NOBODY }
+  /** Disk plus what is being written. */
+  log = new ModelLog()
+  rounds: Round[] = []
+  outbox: Parcel[] = []
+  /** Given to the state machine in this life, in order. */
+  applied: Entry[] = []
+  appliedIndex: LogIndex = 0
+
+  constructor(settings: RaftSettings, id: NodeId, membership: Membership) {
+    this.settings = settings
+    this.id = id
+    this.membership = membership
+    this.raft = this.#open()
+  }
+
+  /** Starts with this on disk instead. */
+  install(hardState: HardState, entries: readonly Entry[]): void {
+    this.hardState = hardState
+    this.disk.write({ truncateFrom: NO_INDEX, entries, snapshot: undefined })
+    this.restart(0)
+  }
+
+  /** Forgets what no completed round wrote, but for the first `keptRoundCount` rounds: written, not yet answered. */
+  restart(keptRoundCount: number): void {
+    for (const round of this.rounds.slice(0, keptRoundCount)) this.#persist(round)
+    this.rounds = []
+    this.outbox = []
+    this.log = this.disk.copy()
+    this.applied = []
+    this.appliedIndex = this.disk.startIndex
+    this.life += 1
+    this.raft = this.#open()
+  }
+
+  /** Carries out what the core wants: a round for the disk, messages into the outbox, entries to the state machine. */
+  takeReady(): Ready | undefined {
+    const ready = this.raft.ready()
+    if (ready === undefined) return undefined
+    const snapshot = ready.snapshot && { index: ready.snapshot.index, term: ready.snapshot.indexTerm }
+    const { hardState, truncateFrom } = ready
+    const round = {
+      hardState,
+      truncateFrom,
+      entries: [...ready.entries],
+      snapshot,
+      promises: [...ready.sendWhenDurable],
+    }
+    this.log.write(round)
+    if (snapshot !== undefined) this.appliedIndex = snapshot.index
+    for (const envelope of ready.sendNow) this.#post(envelope)
+    for (const entry of ready.committed) {
+      if (entry.index <= this.appliedIndex) continue
+      this.applied.push(...this.#between(this.appliedIndex + 1, entry.index - 1), entry)
+      this.appliedIndex = lastOf(entry)
+    }
+    this.applied.push(...this.#between(this.appliedIndex + 1, ready.commitIndex))
+    this.appliedIndex = Math.max(this.appliedIndex, ready.commitIndex)
+    const loads = [...ready.loads]
+    if (this.#concernsDisk(round)) this.rounds.push(round)
+    for (const { to, firstIndex } of loads) {
+      const countMax = Math.min(3, this.settings.options.appendEntriesMax)
+      const entries = this.log.entries.filter((entry) => entry.index >= firstIndex).slice(0, countMax)
+      this.raft.loaded(to, entries[0]?.index === firstIndex ? entries.map(copyEntry) : [])
+    }
+    return ready
+  }
+
+  /** The oldest round is on disk: promises leave, and the core hears of it. */
+  completeRound(): boolean {
+    const round = this.rounds.shift()
+    if (round === undefined) return false
+    this.#persist(round)
+    let durableIndex = this.disk.lastIndex
+    for (const later of this.rounds) {
+      // What a later round cuts or replaces is no longer ours to report, even if it writes the same entry again.
+      if (later.snapshot !== undefined) durableIndex = Math.min(durableIndex, this.disk.startIndex)
+      if (later.truncateFrom !== NO_INDEX) durableIndex = Math.min(durableIndex, later.truncateFrom - 1)
+    }
+    this.raft.durable(this.disk.termAt(durableIndex), durableIndex)
+    for (const envelope of round.promises) {
+      if (envelope.to === this.id) this.raft.receive(this.id, envelope.message)
+      else this.#post(envelope)
+    }
+    return true
+  }
+
+  trim(firstIndex: LogIndex): void {
+    this.raft.trim(firstIndex)
+    this.disk.trim(firstIndex)
+    this.log.trim(firstIndex)
+  }
+
+  #concernsDisk(round: Round): boolean {
+    const writes = round.hardState !== undefined || round.entries.length > 0 || round.truncateFrom !== NO_INDEX
+    return writes || round.promises.length > 0 || round.snapshot !== undefined
+  }
+
+  #between(firstIndex: LogIndex, lastIndex: LogIndex): Entry[] {
+    return this.log.entries.filter((entry) => entry.index >= firstIndex && lastOf(entry) <= lastIndex)
+  }
+
+  #persist(round: Round): void {
+    this.disk.write(round)
+    if (round.hardState !== undefined) this.hardState = round.hardState
+  }
+
+  #post(envelope: Envelope): void {
+    this.outbox.push({ from: this.id, to: envelope.to, message: copyMessage(envelope.message) })
+  }
+
+  #open(): Raft {
+    const { startIndex, startTerm, lastIndex } = this.disk
+    return new Raft(this.settings, {
+      id: this.id,
+      membership: this.membership,
+      hardState: this.hardState,
+      log: {
+        firstIndex: startIndex + 1,
+        prevTerm: startTerm,
+        lastIndex,
+        runs: this.disk.runs(),
+        commitIndex: startIndex,
+        // Some drivers hand the tail back, some read it from storage.
+        ...(this.life % 2 === 0 ? { tail: this.disk.entries.map(copyEntry) } : {}),
+      },
+    })
+  }
+}
+
+export function copyEntry(entry: Entry): Entry {
+  return new Entry(entry.index, entry.term, entry.count, entry.kind, entry.ref)
+}
+
+export function copyMessage(message: Message): Message {
+  return message.type === 'append' ? { ...message, entries: message.entries.map(copyEntry) } : { ...message }
+}
