@@ -7,6 +7,7 @@
 import { invariant } from '../protocol/invariant.ts'
 import type { Arena, Purpose } from './arena.ts'
 import { BLOCK_BYTES, type Disk, type DiskError } from './disk.ts'
+import { makeDurableDirectory, parentOf } from './directories.ts'
 import { asDiskError, Journal } from './journal.ts'
 import { RecordType, recordBytes } from './journal-format.ts'
 import { replayJournal } from './journal-replay.ts'
@@ -16,7 +17,7 @@ import { Recovery, type Removal } from './recovery.ts'
 import { chooseRetention } from './retention.ts'
 import { FilePool, type Segment } from './segment.ts'
 import { SegmentReader } from './segment-reader.ts'
-import { activeOf, CHECKPOINT, LAY_OUT_ALL, LAY_OUT_CHUNKS, parentOf, WriteBehind } from './write-behind.ts'
+import { activeOf, CHECKPOINT, LAY_OUT_ALL, LAY_OUT_CHUNKS, WriteBehind } from './write-behind.ts'
 
 export interface StorageOptions {
   readonly disk: Disk
@@ -175,8 +176,7 @@ export class ShardStorage {
 
   async #open(): Promise<void> {
     const { disk, arena, journalDirectory, log } = this.#options
-    await disk.makeDirectory(journalDirectory)
-    await disk.syncDirectory(parentOf(journalDirectory))
+    await makeDurableDirectory(disk, journalDirectory)
     const startedMs = this.#options.monotonicMs()
     const recovery = new Recovery(this.#host)
     const ring = await replayJournal({
@@ -469,6 +469,8 @@ export class ShardStorage {
   }
 
   async #releaseRing(): Promise<void> {
+    // A turn later: the journal calls in the middle of beginning a file, where nothing may be appended.
+    await undefined
     while (!this.#closing && this.#journal.failed === undefined && this.#ringIsShort()) {
       const cutoff = this.#journal.oldestFileEnd!
       await this.#moveOn(cutoff)
@@ -615,7 +617,9 @@ export class ShardStorage {
         }
       }
       await disk.removeDirectory(removal.directory)
-      await disk.syncDirectory(parentOf(removal.directory))
+      // A group that never had a file has no directory, and perhaps none above it.
+      const parent = parentOf(removal.directory)
+      if ((await disk.stat(parent)) !== undefined) await disk.syncDirectory(parent)
       const { groupId, incarnation } = removal
       this.#journal.begin(undefined, 0, RecordType.REMOVED, 0, 0, 0, groupId, 0, incarnation, 0)
       this.#removals.delete(incarnation)

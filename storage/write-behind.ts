@@ -8,6 +8,7 @@
 import { maxTimestampOf } from '../protocol/records/batch.ts'
 import type { Arena } from './arena.ts'
 import { BLOCK_BYTES, type Disk, DiskError } from './disk.ts'
+import { makeDurableDirectory } from './directories.ts'
 import { asDiskError, type Journal } from './journal.ts'
 import { alignUp } from './journal-format.ts'
 import type { GroupFiles, GroupLog } from './log.ts'
@@ -392,8 +393,7 @@ export class WriteBehind {
     const { disk, pool, nowMs } = this.#options
     if (!files.directoryMade) {
       await this.#options.whenDirectoryFree(group.directory)
-      await disk.makeDirectory(group.directory)
-      await disk.syncDirectory(parentOf(group.directory))
+      await makeDurableDirectory(disk, group.directory)
       files.directoryMade = true
     }
     await this.sweep(group)
@@ -513,11 +513,6 @@ export function filesOf(group: GroupLog): GroupFiles {
 export function activeOf(files: GroupFiles): Segment | undefined {
   const last = files.segments.at(-1)
   return last === undefined || last.sealed ? undefined : last
-}
-
-export function parentOf(path: string): string {
-  const slash = path.lastIndexOf('/')
-  return slash <= 0 ? '/' : path.slice(0, slash)
 }
 
 function unpin(entry: CacheEntry): void {

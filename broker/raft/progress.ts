@@ -14,7 +14,7 @@ export class Progress {
   state: ProgressState = 'probe'
   /** Last index known to be durable there and equal to ours. */
   matchIndex: LogIndex = -1
-  /** First index to send next; always the start of an entry of ours. */
+  /** First index to send next; until the logs meet it may lie inside an entry, which is then sent whole. */
   nextIndex: LogIndex
   /** Probing, and the one message is out. */
   probeSent = false
@@ -108,9 +108,13 @@ export class Progress {
     this.snapshotIndex = index
   }
 
-  /** A sign of life: one more message may go although the window is full. */
-  heard(inflightMax: number): void {
+  /** A sign of life: one more message may go although the window is full. @param commitIndex the peer's */
+  heard(inflightMax: number, commitIndex: LogIndex): void {
     this.recentActive = true
+    if (this.state === 'snapshot' && commitIndex >= this.snapshotIndex) {
+      this.nextIndex = this.snapshotIndex + 1
+      this.#enter('probe')
+    }
     this.probeSent = false
     if (this.state === 'replicate' && this.#inflight.length >= inflightMax) this.#inflight.shift()
   }

@@ -4,9 +4,10 @@
 // jitter: same answers. Sources: D. Ongaro's dissertation "Consensus: Bridging Theory and Practice" (chapter numbers below).
 
 import { invariant } from '../../protocol/invariant.ts'
-import { RaftLog, type Recovered } from './log.ts'
+import { lastIndexOf, RaftLog, type Recovered } from './log.ts'
 import type { Membership } from './membership.ts'
 import { Progress } from './progress.ts'
+import { NO_ENTRIES, NO_ENVELOPES, NO_LOADS, type RaftSettings } from './settings.ts'
 import {
   type AppendMessage,
   type AppendReply,
@@ -15,6 +16,7 @@ import {
   type Envelope,
   type Event,
   type HardState,
+  type HeartbeatReply,
   type LoadRequest,
   type LogIndex,
   type Message,
@@ -29,41 +31,7 @@ import {
   type VoteRequest,
 } from './types.ts'
 
-export interface RaftOptions {
-  /** Ticks without a leader before a campaign; each wait adds up to as many again, by chance. */
-  readonly electionTicks: number
-  readonly heartbeatTicks: number
-  /** Ask whether a vote would be granted before entering a new term (9.6). */
-  readonly preVote: boolean
-  /** A leader that hears no quorum for electionTicks steps down; nobody votes while its leader lives (6.2, 4.2.3). */
-  readonly checkQuorum: boolean
-  /** Appends in flight to one peer. */
-  readonly inflightAppendsMax: number
-  /** Entries in one append. */
-  readonly appendEntriesMax: number
-  /** Uniform in [0, 1): Random.next of the environment. */
-  readonly jitter: () => number
-}
-
-export const defaultRaftOptions: Omit<RaftOptions, 'jitter'> = {
-  electionTicks: 10,
-  heartbeatTicks: 1,
-  preVote: true,
-  checkQuorum: true,
-  inflightAppendsMax: 64,
-  appendEntriesMax: 64,
-}
-
-/** What all groups of a shard share: their options and the one Ready that each fills in turn. */
-export class RaftSettings {
-  readonly options: RaftOptions
-  /** @internal filled by Raft.ready() */
-  readonly ready: ReadyBuffer = new ReadyBuffer()
-
-  constructor(options: Partial<RaftOptions> & Pick<RaftOptions, 'jitter'>) {
-    this.options = { ...defaultRaftOptions, ...options }
-  }
-}
+export { type RaftOptions, RaftSettings } from './settings.ts'
 
 export interface GroupStart {
   readonly id: NodeId
@@ -71,54 +39,6 @@ export interface GroupStart {
   /** As last made durable; { term: 0, votedFor: NOBODY } for a new group. */
   readonly hardState: HardState
   readonly log: Recovered
-}
-
-const NO_ENVELOPES: readonly Envelope[] = []
-const NO_LOADS: readonly LoadRequest[] = []
-const NO_ENTRIES: readonly Entry[] = []
-
-class ReadyBuffer implements Ready {
-  roleChanged = false
-  snapshot: SnapshotMessage | undefined = undefined
-  truncateFrom: LogIndex = NO_INDEX
-  hardState: HardState | undefined = undefined
-  entries: readonly Entry[] = NO_ENTRIES
-  sendNow: readonly Envelope[] = NO_ENVELOPES
-  sendWhenDurable: readonly Envelope[] = NO_ENVELOPES
-  committed: readonly Entry[] = NO_ENTRIES
-  commitIndex: LogIndex = 0
-  loads: readonly LoadRequest[] = NO_LOADS
-  // One entry per turn is the common case: a list of one is written over, longer lists are made afresh.
-  readonly #oneEntry: Entry[] = []
-  readonly #oneCommitted: Entry[] = []
-
-  /** Moves out of the log what is to be written, and then what is committed. */
-  takeEntries(log: RaftLog): void {
-    let first = log.takeUnwritten()
-    let next = first && log.takeUnwritten()
-    if (first === undefined) {
-      this.entries = NO_ENTRIES
-    } else if (next === undefined) {
-      this.#oneEntry[0] = first
-      this.entries = this.#oneEntry
-    } else {
-      const many = [first]
-      for (; next !== undefined; next = log.takeUnwritten()) many.push(next)
-      this.entries = many
-    }
-    first = log.takeCommitted()
-    next = first && log.takeCommitted()
-    if (first === undefined) {
-      this.committed = NO_ENTRIES
-    } else if (next === undefined) {
-      this.#oneCommitted[0] = first
-      this.committed = this.#oneCommitted
-    } else {
-      const many = [first]
-      for (; next !== undefined; next = log.takeCommitted()) many.push(next)
-      this.committed = many
-    }
-  }
 }
 
 export class Raft {
@@ -355,7 +275,11 @@ export class Raft {
     if (first === undefined) {
       // Trimmed away: a snapshot follows. Otherwise a failed read, tried again at the peer's next sign of life.
       if (peer.nextIndex < this.#log.firstIndex) this.#sendAppend(peer, false)
-    } else if (first.index === peer.nextIndex && !peer.isPaused(this.#settings.options.inflightAppendsMax)) {
+    } else if (
+      first.index <= peer.nextIndex &&
+      lastIndexOf(first) >= peer.nextIndex &&
+      !peer.isPaused(this.#settings.options.inflightAppendsMax)
+    ) {
       this.#sendEntries(peer, entries)
     }
   }
@@ -389,10 +313,10 @@ export class Raft {
       case 'heartbeat':
         this.#followLeader(from)
         if (message.commitIndex <= this.#log.lastIndex) this.#log.commit(message.commitIndex)
-        this.#send(from, { type: 'heartbeat-reply', term: this.#term })
+        this.#send(from, { type: 'heartbeat-reply', term: this.#term, commitIndex: this.#log.commitIndex })
         return
       case 'heartbeat-reply':
-        this.#onHeartbeatReply(from)
+        this.#onHeartbeatReply(from, message)
         return
       case 'vote-request':
         this.#onVoteRequest(from, message)
@@ -673,10 +597,10 @@ export class Raft {
     }
   }
 
-  #onHeartbeatReply(from: NodeId): void {
+  #onHeartbeatReply(from: NodeId, reply: HeartbeatReply): void {
     const peer = this.#role === 'leader' ? this.#peers?.get(from) : undefined
     if (peer === undefined) return
-    peer.heard(this.#settings.options.inflightAppendsMax)
+    peer.heard(this.#settings.options.inflightAppendsMax, reply.commitIndex)
     if (peer.matchIndex < this.#log.lastIndex) this.#sendAppend(peer, true)
   }
 
@@ -707,6 +631,17 @@ export class Raft {
 
   #sendEntries(peer: Progress, entries: readonly Entry[]): void {
     const log = this.#log
+    const first = entries[0]
+    if (first !== undefined) {
+      // Where the peer's terms made us look may lie inside an entry of ours; entries travel whole.
+      invariant(
+        first.index > peer.matchIndex,
+        'a peer is sent what it is not known to hold',
+        first.index,
+        peer.matchIndex,
+      )
+      peer.nextIndex = first.index
+    }
     const prevIndex = peer.nextIndex - 1
     const prevTerm = log.termAt(prevIndex)
     invariant(prevTerm !== undefined, 'the entry before the first one sent has a term', prevIndex, log.firstIndex)

@@ -88,6 +88,8 @@ export interface HeartbeatMessage {
 export interface HeartbeatReply {
   readonly type: 'heartbeat-reply'
   readonly term: Term
+  /** The follower's; shows that a snapshot is installed although its acknowledgement was lost. */
+  readonly commitIndex: LogIndex
 }
 
 export interface VoteRequest {
@@ -152,6 +154,7 @@ export interface Proposal {
 /** Entries a lagging peer needs that the log no longer holds in memory. */
 export interface LoadRequest {
   readonly to: NodeId
+  /** Beginning with the entry that covers this index. */
   readonly firstIndex: LogIndex
 }
 
@@ -165,7 +168,10 @@ export type Event =
   | { type: 'transfer'; to: NodeId }
   /** We cannot serve (our disk failed): give leadership up. */
   | { type: 'step-down' }
-  /** Answer to a LoadRequest: consecutive entries from its firstIndex on, as many as the driver chooses; none when they were trimmed away (trim() was called) or cannot be read now. */
+  /**
+   * Answer to a LoadRequest: consecutive entries, as many as the driver chooses; none when they were trimmed away (trim() was
+   * called) or cannot be read now.
+   */
   | { type: 'loaded'; to: NodeId; entries: readonly Entry[] }
   /** The connection to this peer, and what was sent over it, is lost; or a snapshot is. */
   | { type: 'unreachable'; from: NodeId }

@@ -192,12 +192,25 @@ export class RawConnection {
     return new Cursor(answer, 4)
   }
 
-  /** The next frame that arrives, without its length. */
-  next(): Promise<Buffer> {
+  /** The next frame that arrives, without its length. Rejects when the connection closes or nothing comes in time. */
+  next(timeoutMs = 30_000): Promise<Buffer> {
     const answer = this.#answers.shift()
     if (answer) return Promise.resolve(answer)
     if (this.isClosed) return Promise.reject(new Error('the connection was closed'))
-    return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }))
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => waiter.reject(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs)
+      const waiter = {
+        resolve: (bytes: Buffer) => {
+          clearTimeout(timer)
+          resolve(bytes)
+        },
+        reject: (error: Error) => {
+          clearTimeout(timer)
+          reject(error)
+        },
+      }
+      this.#waiting.push(waiter)
+    })
   }
 
   close(): void {

@@ -159,8 +159,8 @@ export class ModelNode {
     if (this.#concernsDisk(round)) this.rounds.push(round)
     for (const { to, firstIndex } of loads) {
       const countMax = Math.min(3, this.settings.options.appendEntriesMax)
-      const entries = this.log.entries.filter((entry) => entry.index >= firstIndex).slice(0, countMax)
-      this.raft.loaded(to, entries[0]?.index === firstIndex ? entries.map(copyEntry) : [])
+      const entries = this.log.entries.filter((entry) => lastOf(entry) >= firstIndex).slice(0, countMax)
+      this.raft.loaded(to, (entries[0]?.index ?? Number.POSITIVE_INFINITY) <= firstIndex ? entries.map(copyEntry) : [])
     }
     return ready
   }

@@ -53,17 +53,17 @@ class World {
     })
     this.nodes = membership.members.map((id) => new ModelNode(settings, id, membership))
     this.#actions = [
-      { weight: 35, act: () => this.deliver() },
-      { weight: 25, act: (node) => this.ready(node) },
+      { weight: 45, act: () => this.deliver() },
+      { weight: 30, act: (node) => this.ready(node) },
       { weight: 15, act: (node) => void node.completeRound() },
       { weight: this.#often(10), act: (node) => node.raft.tick() },
       { weight: this.#often(8), act: () => this.propose() },
       { weight: this.#often(2), act: () => this.cutOrHeal() },
-      { weight: this.#often(1), act: (node) => this.crash(node) },
+      { weight: this.#often(1.5), act: (node) => this.crash(node) },
       { weight: this.#often(1), act: (node) => this.trim(node) },
       { weight: this.#often(1), act: (node) => node.raft.unreachable(this.random.pick(this.nodes).id) },
       { weight: this.#often(0.5), act: (node) => void node.raft.transfer(this.random.pick(this.nodes).id) },
-      { weight: this.#often(0.5), act: (node) => node.raft.campaign() },
+      { weight: this.#often(1.5), act: (node) => node.raft.campaign() },
       { weight: this.#often(0.3), act: (node) => node.raft.stepDown() },
       { weight: this.#often(1), act: () => this.loseOne() },
     ]
@@ -75,7 +75,7 @@ class World {
   }
 
   #often(weight: number): number {
-    return weight * this.random.pick([0, 0.3, 1, 1, 3, 10])
+    return weight * this.random.pick([0, 0.1, 0.3, 1, 3])
   }
 
   step(): void {
@@ -219,8 +219,6 @@ class World {
   /** No more faults: everything is delivered until a leader has committed an entry on all nodes. */
   recover(): void {
     this.cuts.clear()
-    // Connections are made anew, which is how a leader learns that a snapshot or the answer to it was lost.
-    for (const node of this.nodes) for (const peer of this.nodes) node.raft.unreachable(peer.id)
     const proposal = ++this.proposalCount
     let proposed = false
     for (let round = 0; round < 4000; round += 1) {

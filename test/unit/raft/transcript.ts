@@ -113,12 +113,18 @@ const commands: Record<string, Command> = {
       stage.nodes.set(id, new ModelNode(new RaftSettings(raftOptions), id, membership))
     }
   },
-  // log 1 term=3 1 1 2 3: the terms of the entries on its disk, from index 1; term= its current term; voted= its vote
+  // log 1 term=3 1 1 2:5 3: the terms of the entries on its disk, from index 1, the third covering five indexes; term= its
+  // current term; voted= its vote
   log(stage, words, options) {
-    const terms = words.slice(1).map(Number)
-    const entries = terms.map((term, at) => new Entry(at + 1, term, 1, EntryKind.Batch, `${term}.${at + 1}`))
+    const entries: Entry[] = []
+    for (const word of words.slice(1)) {
+      const [term = 0, count = 1] = word.split(':').map(Number)
+      const index = 1 + entries.reduce((sum, entry) => sum + entry.count, 0)
+      entries.push(new Entry(index, term, count, EntryKind.Batch, `${term}.${index}`))
+    }
     const votedFor = Number(options.get('voted') ?? NOBODY)
-    stage.node(words[0]).install({ term: Number(options.get('term') ?? terms.at(-1) ?? 0), votedFor }, entries)
+    const term = Number(options.get('term') ?? entries.at(-1)?.term ?? 0)
+    stage.node(words[0]).install({ term, votedFor }, entries)
   },
   campaign: (stage, words) => stage.node(words[0]).raft.campaign(),
   // propose 1 a b:5 -> one entry, and one that covers five indexes
