@@ -127,6 +127,7 @@ async function readText(disk: Disk, path: string, sizeBytes: number): Promise<st
 
 /** What the operator is told about a directory that cannot be used at all. */
 export function directoryProblem(path: string, error: unknown): unknown {
+  if (error instanceof OperatorError) return error
   if (!(error instanceof DiskError) && !(error instanceof Error && 'code' in error)) return error
   const { code } = error as { code?: unknown }
   const advice =

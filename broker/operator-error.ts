@@ -2,6 +2,9 @@
 //
 // Thrown while a broker starts or is configured, on any thread; main.ts prints it and exits. Never thrown for what a client sent.
 
+import { StorageCorruption } from '../storage/corruption.ts'
+import { DiskError } from '../storage/disk.ts'
+
 export class OperatorError extends Error {
   /** UPPER_SNAKE, for scripts and for looking it up. */
   readonly code: string
@@ -19,4 +22,35 @@ export class OperatorError extends Error {
     this.code = code
     this.whatToDo = whatToDo
   }
+}
+
+/**
+ * What the operator is told of any failure that ends a shard or keeps it from starting.
+ * @param error an OperatorError is taken as it is; a damaged file and a refusing disk say themselves what and where
+ */
+export function operatorErrorOf(error: unknown): OperatorError {
+  if (error instanceof OperatorError) return error
+  if (error instanceof StorageCorruption) {
+    const message = error.message.slice(0, error.message.length - error.advice.length).replace(/\.? *$/, '')
+    return new OperatorError('STORAGE_DAMAGED', message, error.advice, { cause: error })
+  }
+  if (error instanceof DiskError) {
+    return new OperatorError(
+      'DISK_FAILED',
+      error.message,
+      'See that the disk is sound and this user may use the files.',
+      {
+        cause: error,
+      },
+    )
+  }
+  const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
+  return new OperatorError(
+    'SHARD_FAILED',
+    `a shard failed: ${text}`,
+    'Start the broker again; it recovers from its journal.',
+    {
+      cause: error,
+    },
+  )
 }

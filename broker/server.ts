@@ -8,7 +8,8 @@ import type { Socket } from 'node:net'
 import { availableParallelism, hostname, totalmem } from 'node:os'
 import path from 'node:path'
 import { Worker } from 'node:worker_threads'
-import { loadNative } from '../native/index.ts'
+import { loadNative, nativeMissingReason } from '../native/index.ts'
+import { StorageCorruption } from '../storage/corruption.ts'
 import { type Disk, DiskError } from '../storage/disk.ts'
 import { openDisk } from '../storage/open-disk.ts'
 import type { RegisterBroker } from './cluster/commands.ts'
@@ -23,10 +24,10 @@ import {
   openDataDirectory,
   writeRecord,
 } from './data-directory.ts'
-import type { Logger } from './environment.ts'
+import { type Logger, systemClock, systemRandom } from './environment.ts'
 import { type Acceptor, canTransferSockets, listen } from './net/tcp.ts'
 import type { ShardFigures } from './observe/shard-metrics.ts'
-import { OperatorError } from './operator-error.ts'
+import { OperatorError, operatorErrorOf } from './operator-error.ts'
 import { ringBytes, ringCapacity } from './shard/mailbox.ts'
 import type { FromShard, ToShard, WorkerSetup } from './shard/messages.ts'
 import { moveGroups } from './shard/move-groups.ts'
@@ -186,16 +187,17 @@ class Server implements RunningServer {
       this.#options.logger.info(`moving the partitions from ${record.shardCount} shards to ${shardCount}`)
       const moved: DirectoryRecord = { ...record, shardCount, generation: record.generation + 1 }
       await moveGroups({
-        disk: this.#disk,
+        environment: { clock: systemClock, random: systemRandom, disk: this.#disk, logger: this.#options.logger },
+        config: this.#config,
         dataDirectory,
         from: record,
         to: moved,
         memoryBytes,
-        logger: this.#options.logger,
+        journalFileBytes,
       })
       return moved
     } catch (error) {
-      throw error instanceof OperatorError ? error : directoryProblem(dataDirectory, error)
+      throw error instanceof StorageCorruption ? operatorErrorOf(error) : directoryProblem(dataDirectory, error)
     }
   }
 
@@ -209,7 +211,12 @@ class Server implements RunningServer {
     const wakeMemory = new SharedArrayBuffer(shardCount * WAKE_BYTES)
     this.#firstBell = takeBells(shardCount)
     const shardMemory = Math.floor(memoryBytes / shardCount)
-    const cores = loadNative()?.allowedCores() ?? []
+    const native = loadNative()
+    const cores = native?.allowedCores() ?? []
+    if (native === undefined) {
+      const reason = nativeMissingReason()
+      this.#options.logger.warn(`files go through plain Node fs, which is slower: no addon, because ${reason}`)
+    }
     for (let shardId = 0; shardId < shardCount; shardId++) {
       const setup: WorkerSetup = {
         shardId,
@@ -234,7 +241,7 @@ class Server implements RunningServer {
       const handle: ShardHandle = { worker, connections: 0, listeningPort: undefined, stopped: undefined }
       this.#shards.push(handle)
       worker.on('message', (message: FromShard) => this.#received(handle, message))
-      worker.on('error', (error) => this.#fatal(asOperatorError(error)))
+      worker.on('error', (error) => this.#fatal(operatorErrorOf(error)))
       worker.on('exit', (code) => this.#exited(handle, code))
     }
   }
@@ -453,18 +460,6 @@ export function journalFileBytes(shardMemoryBytes: number): number {
   const target = shardMemoryBytes / 8
   for (let bytes = 64 << 20; bytes > 8 << 20; bytes /= 2) if (bytes <= target) return bytes
   return 8 << 20
-}
-
-function asOperatorError(error: unknown): OperatorError {
-  const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
-  return new OperatorError(
-    'SHARD_FAILED',
-    `a shard failed: ${text}`,
-    'Start the broker again; it recovers from its journal.',
-    {
-      cause: error,
-    },
-  )
 }
 
 function listenProblem(listener: Listener, error: unknown): unknown {

@@ -18,8 +18,11 @@ import {
   recordBytes,
 } from './journal-format.ts'
 
-/** How far behind the end of the chain, and into files without a first block, acknowledged blocks are looked for. */
-const EVIDENCE_BYTES = 16 << 20
+/**
+ * How far behind the end of the chain, and into files without a first block, acknowledged blocks are looked for: further
+ * than the rounds reach that can be in flight at once.
+ */
+const EVIDENCE_BYTES = 6 << 20
 const RESTORE_ADVICE =
   'Acknowledged records are lost if the journal is cut here: restore the data directory from a replica or a backup, or move the journal away to go on with what the segments hold.'
 
@@ -52,12 +55,20 @@ export async function replayJournal(options: ReplayOptions): Promise<RingState> 
   const { disk, directory } = options
   const files = await openFiles(options)
   const newestFirst = files.filter((file) => file.firstSequence >= 0).sort((a, b) => b.firstSequence - a.firstSequence)
+  const { arena } = options
   let replayFrom = -1
+  // The newest file says where to begin, in its last block; it is read for that first, and kept so as not to be read twice.
+  let newest: { file: JournalFile; blocks: KeptBlock[]; end: number } | undefined
   for (const file of newestFirst) {
-    const walked = await walkFile(options, file, undefined, (header) => {
+    const blocks: KeptBlock[] = []
+    const { end } = await walkFile(options, file, undefined, (header, at, runAt) => {
+      arena.retain(runAt)
+      blocks.push({ header, at, runAt })
       replayFrom = header.replayFrom
     })
-    if (walked.tip !== undefined) break
+    if (blocks.length === 0) continue
+    newest = { file, blocks, end }
+    break
   }
   const live: JournalFile[] = []
   let tip: Tip = { sequence: 0, crc: 0 }
@@ -71,10 +82,12 @@ export async function replayJournal(options: ReplayOptions): Promise<RingState> 
     let before: Tip | undefined
     while (next !== undefined) {
       const file: JournalFile = next
-      const walked = await walkFile(options, file, before, (header, at, runAt) => {
+      const visit = (header: BlockHeader, at: number, runAt: number): void => {
         session = Math.max(session, header.session)
         visitRecords(options, header, at, runAt, file.path)
-      })
+      }
+      const walked =
+        newest?.file === file ? visitKept(newest, before, visit) : await walkFile(options, file, before, visit)
       if (walked.tip === undefined) break
       live.push(file)
       before = walked.tip
@@ -83,6 +96,7 @@ export async function replayJournal(options: ReplayOptions): Promise<RingState> 
     }
     tip = before ?? tip
   }
+  if (newest !== undefined) for (const block of newest.blocks) arena.release(block.runAt)
   const last = live.at(-1)
   await refuseDamage(options, files, live, last, end, tip.sequence)
   const free = files.filter((file) => !live.includes(file))
@@ -103,6 +117,27 @@ export async function replayJournal(options: ReplayOptions): Promise<RingState> 
   }
   await disk.syncDirectory(directory)
   return { live, free, lastSequence: tip.sequence, lastCrc: tip.crc, session: session + 1, nextSlot }
+}
+
+interface KeptBlock {
+  readonly header: BlockHeader
+  readonly at: number
+  readonly runAt: number
+}
+
+/** walkFile() over blocks that are in memory already. */
+function visitKept(
+  kept: { blocks: readonly KeptBlock[]; end: number },
+  before: Tip | undefined,
+  visit: (header: BlockHeader, at: number, runAt: number) => void,
+): { tip: Tip | undefined; end: number } {
+  const first = kept.blocks[0]!.header
+  if (before !== undefined && (first.sequence !== before.sequence + 1 || first.previousCrc !== before.crc)) {
+    return { tip: undefined, end: 0 }
+  }
+  for (const { header, at, runAt } of kept.blocks) visit(header, at, runAt)
+  const last = kept.blocks.at(-1)!.header
+  return { tip: { sequence: last.sequence, crc: last.headerCrc }, end: kept.end }
 }
 
 async function openFiles(options: ReplayOptions): Promise<JournalFile[]> {
@@ -292,8 +327,8 @@ async function refuseDamage(
   end: number,
   lastSequence: number,
 ): Promise<void> {
-  for (const file of files) {
-    if (live.includes(file) && file !== last) continue
+  const look = async (file: JournalFile): Promise<void> => {
+    if (live.includes(file) && file !== last) return
     const from = file === last ? end : 0
     // A free file with a first block: that block alone tells whether the file is older than the chain or ahead of it.
     const length = file === last || file.firstSequence < 0 ? EVIDENCE_BYTES : BLOCK_BYTES
@@ -318,6 +353,7 @@ async function refuseDamage(
       }
     }
   }
+  await Promise.all(files.map(look))
 }
 
 async function writeZeroBlock(options: ReplayOptions, file: JournalFile): Promise<void> {

@@ -105,6 +105,10 @@ export class Journal<M extends RoundMember> {
   roundMicrosTotal = 0
   /** Every block up to this sequence is on stable storage. */
   durableSequence: number
+  /** Files the ring should have; grows when what is live does not fit in half of them. */
+  fileTarget: number
+  /** Bytes of records begun so far. */
+  recordBytesTotal = 0
   failed: DiskError | undefined
   readonly #options: JournalOptions<M>
   readonly #arena: Arena
@@ -125,6 +129,7 @@ export class Journal<M extends RoundMember> {
   #runEnd = 0
   #makingFile = false
   #rolling = false
+  #fileWantedNext = false
   #fileWanted = false
   #closed = false
   #waiters: { sequence: number; resolve: () => void; reject: (error: DiskError) => void }[] = []
@@ -141,6 +146,7 @@ export class Journal<M extends RoundMember> {
     this.#lastCrc = ring.lastCrc
     this.#session = ring.session
     this.#nextSlot = ring.nextSlot
+    this.fileTarget = options.fileCount
   }
 
   /** Makes the first file of a new ring, so that appends can begin; does nothing when there is one. */
@@ -153,7 +159,7 @@ export class Journal<M extends RoundMember> {
   /** Brings the ring to its number of files, in the background. */
   fillRing(): void {
     this.#inBackground(async () => {
-      while (!this.#closed && this.failed === undefined && this.fileCount < this.#options.fileCount) {
+      while (!this.#closed && this.failed === undefined && this.fileCount < this.fileTarget) {
         this.#fileWanted = false
         const file = await this.#makeFile(this.#options.fileBytes)
         this.#addFree(file)
@@ -189,6 +195,15 @@ export class Journal<M extends RoundMember> {
     for (const file of this.#free) room += file.capacityBytes
     for (const round of this.#queue) room -= round.blockBytes
     return room - (this.#filling === undefined ? 0 : alignUp(this.#filling.usedBytes, BLOCK_BYTES))
+  }
+
+  /** Size of the largest file of the ring. */
+  get largestFileBytes(): number {
+    let largest = 0
+    for (const file of this.#live) largest = Math.max(largest, file.capacityBytes)
+    for (const file of this.#free) largest = Math.max(largest, file.capacityBytes)
+    for (const { file } of this.#retired) largest = Math.max(largest, file.capacityBytes)
+    return largest
   }
 
   /** Bytes that can still be taken without a new run of memory. */
@@ -248,6 +263,7 @@ export class Journal<M extends RoundMember> {
     if (round === undefined || round.usedBytes + need > round.capacityBytes) round = this.#nextRound(need)
     const at = round.at + round.usedBytes
     round.usedBytes += need
+    this.recordBytesTotal += need
     round.recordCount += 1
     writeRecordHeader(this.#arena.view32, at, type, flags, kind, payloadBytes, groupId, term, index, commitIndex)
     if (member !== undefined) {
@@ -299,6 +315,20 @@ export class Journal<M extends RoundMember> {
     // The blocks to come name the new start of replay; without traffic there would be none.
     if (this.#filling === undefined) this.begin(undefined, 0, RecordType.NOTHING, 0, 0, 0, 0, 0, 0, 0)
     this.flush()
+  }
+
+  /** The next block begins a free file, if there is one. @returns whether it does */
+  beginFile(): boolean {
+    if (this.#free.length === 0 || this.#queue.length > 0 || this.#inFlight.length > 0) return false
+    this.#seal()
+    this.#pump()
+    this.#fileWantedNext = this.#free.length > 0
+    return this.#fileWantedNext
+  }
+
+  /** Replay starts at the file being written: nothing before it is needed. For a clean stop. */
+  forgetOlderFiles(): void {
+    while (this.#live.length > 1) this.#retired.push({ file: this.#live.shift()!, sequence: Number.POSITIVE_INFINITY })
   }
 
   /** Waits for everything appended so far, then for the background, and closes the files. */
@@ -363,9 +393,11 @@ export class Journal<M extends RoundMember> {
     while (this.#queue.length > 0 && this.#inFlight.length < ROUNDS_IN_FLIGHT_MAX && this.failed === undefined) {
       const round = this.#queue[0]!
       let file = this.#live.at(-1)
-      if (file === undefined || file.position + round.blockBytes > file.capacityBytes) {
+      const next = this.#fileWantedNext && this.#free.length > 0
+      if (file === undefined || next || file.position + round.blockBytes > file.capacityBytes) {
         file = this.#roll(round)
         if (file === undefined) return
+        this.#fileWantedNext = false
       }
       this.#queue.shift()
       this.#submit(round, file)
@@ -381,7 +413,10 @@ export class Journal<M extends RoundMember> {
       this.#fileWanted = true
       this.#inBackground(async () => {
         if (this.#free.length > 0) return
-        this.#options.log('warn', `journal ${this.#options.directory}: all ${this.fileCount} files are in use, adding one`)
+        this.#options.log(
+          'warn',
+          `journal ${this.#options.directory}: all ${this.fileCount} files are in use, adding one`,
+        )
         this.#free.push(await this.#makeFile(this.#options.fileBytes))
       }).then(() => {
         this.#rolling = false
@@ -450,7 +485,7 @@ export class Journal<M extends RoundMember> {
   #freeRetired(): void {
     while (this.#retired.length > 0 && this.#retired[0]!.sequence <= this.durableSequence) {
       const { file } = this.#retired[0]!
-      if (this.fileCount > this.#options.fileCount) {
+      if (this.fileCount > this.fileTarget) {
         this.#retired.shift()
         this.#inBackground(() => this.#removeFile(file))
       } else if (file.capacityBytes < this.#options.fileBytes) {

@@ -6,11 +6,8 @@
 
 import { invariant } from '../protocol/invariant.ts'
 import {
-  baseOffsetOf,
-  leaderEpochOf,
   maxTimestampOf,
   offsetSpanOf,
-  sizeBytesOf,
   stampBatch,
   stampLogAppendTime,
 } from '../protocol/records/batch.ts'
@@ -18,8 +15,8 @@ import type { Arena } from './arena.ts'
 import { ByteWriter } from './encoding.ts'
 import type { Journal, RoundMember } from './journal.ts'
 import { FLAG_CARRIED, RecordType } from './journal-format.ts'
-import { emptyRead, MemoryRead, type ReadResult } from './read-result.ts'
 import type { CacheEntry } from './read-cache.ts'
+import { emptyRead, MemoryRead, type ReadResult } from './read-result.ts'
 import type { Segment } from './segment.ts'
 import { type EpochStart, encodeState, type GroupState } from './state-record.ts'
 import { Tail, TailItem } from './tail.ts'
@@ -137,12 +134,17 @@ export class GroupLog implements RoundMember {
   removed = false
   tail: Tail | undefined
   files: GroupFiles | undefined
-  /** What the broker knows as of commitIndex (producers, metadata image). Set it after replay(): it replaces what replay shows. */
+  /**
+   * What the broker knows as of commitIndex (producers, metadata image). Asked only after replay(), as it replaces what that
+   * shows. Called from timers and disk completions, never from within a call of the broker.
+   */
   snapshotProvider: (() => Uint8Array) | undefined
   /** The recovered one; dropped when the provider gave a newer one. */
   snapshot: Uint8Array | undefined
   snapshotIndex = 0
   snapshotOffset = 0
+  /** The broker has seen what recovery found; true for a new group. */
+  replayed = true
   #epochs: EpochStart[] = NO_EPOCHS
   #hardStateSequence = 0
   readonly #host: LogHost
@@ -158,6 +160,15 @@ export class GroupLog implements RoundMember {
   /** The metadata group has no segments: its snapshot takes their place. */
   get isMetadata(): boolean {
     return this.groupId === 0
+  }
+
+  /**
+   * Whether the broker has taken over: only then may data leave the tail and a state record stand for it. Until replay() was
+   * called and the provider is there, a recovered snapshot and the tail are all that is known, and stay.
+   */
+  get attached(): boolean {
+    if (!this.replayed) return false
+    return this.snapshotProvider !== undefined || (this.snapshot === undefined && !this.isMetadata)
   }
 
   /** Term of the last entry, -1 in an empty log. */
@@ -243,7 +254,9 @@ export class GroupLog implements RoundMember {
     arena.bytes.set(batch, at)
     stampBatch(arena.bytes, at, baseOffset, term)
     if (logAppendTimeMs >= 0) stampLogAppendTime(arena.bytes, at, logAppendTimeMs)
-    this.#append(new TailItem(index, span, term, 0, baseOffset, batch.length, at, journal.fillingRunAt, journal.fillingSequence))
+    this.#append(
+      new TailItem(index, span, term, 0, baseOffset, batch.length, at, journal.fillingRunAt, journal.fillingSequence),
+    )
   }
 
   /**
@@ -258,7 +271,17 @@ export class GroupLog implements RoundMember {
     const at = journal.begin(this, index, RecordType.ENTRY, 0, kind, payload.length, groupId, term, index, commitIndex)
     arena.bytes.set(payload, at)
     this.#append(
-      new TailItem(index, 0, term, kind, this.logEndOffset, payload.length, at, journal.fillingRunAt, journal.fillingSequence),
+      new TailItem(
+        index,
+        0,
+        term,
+        kind,
+        this.logEndOffset,
+        payload.length,
+        at,
+        journal.fillingRunAt,
+        journal.fillingSequence,
+      ),
     )
   }
 
@@ -300,12 +323,19 @@ export class GroupLog implements RoundMember {
   }
 
   /**
-   * Shows what the recovered snapshot does not cover, in order: entries, and of partitions every batch. Before appending.
-   * A promise only when there was no snapshotProvider at the last checkpoint: then batches are read from segments.
+   * Shows what the recovered snapshot does not cover, in order: entries, and of partitions every batch. All of it is in
+   * memory: nothing leaves the tail of a recovered group before this was called. Before appending.
    */
-  replay(visit: ReplayVisitor): void | Promise<void> {
-    if (this.laidOffset > this.snapshotOffset) return this.#replayLaid(visit)
-    this.#replayTail(visit)
+  replay(visit: ReplayVisitor): void {
+    const { bytes } = this.#host.arena
+    const tail = this.tail
+    for (let position = 0; tail !== undefined && position < tail.length; position++) {
+      const item = tail.item(position)!
+      if (item.index <= this.snapshotIndex) continue
+      if (item.span === 0) visit.entry(item.index, item.term, item.kind, bytes.slice(item.at, item.at + item.bytes))
+      else visit.batch(item.index, item.term, bytes, item.at)
+    }
+    this.replayed = true
   }
 
   /**
@@ -315,12 +345,7 @@ export class GroupLog implements RoundMember {
    * @returns views over the arena, to be released; at once when the bytes are in memory
    * @throws DiskError or StorageCorruption, as a rejection
    */
-  read(
-    offset: number,
-    maxBytes: number,
-    endOffset: number,
-    atLeastOne: boolean,
-  ): ReadResult | Promise<ReadResult> {
+  read(offset: number, maxBytes: number, endOffset: number, atLeastOne: boolean): ReadResult | Promise<ReadResult> {
     if (offset >= endOffset) return emptyRead(offset)
     if (offset < this.laidOffset && this.files !== undefined) {
       return this.#host.readSegments(this, offset, maxBytes, endOffset, atLeastOne)
@@ -366,10 +391,8 @@ export class GroupLog implements RoundMember {
 
   /** Oldest journal block the group still needs. */
   get neededSequence(): number {
-    const first = this.tail?.first
-    let needed = this.stateSequence < this.uncoveredSequence ? this.stateSequence : this.uncoveredSequence
-    if (first !== undefined) needed = Math.min(needed, first.sequence)
-    return needed
+    const needed = this.stateSequence < this.uncoveredSequence ? this.stateSequence : this.uncoveredSequence
+    return this.tail === undefined ? needed : Math.min(needed, this.tail.oldestSequence)
   }
 
   /** Takes the first item of the tail; what holds its memory then is up to the caller. */
@@ -403,6 +426,7 @@ export class GroupLog implements RoundMember {
       item.at = at
       item.runAt = journal.fillingRunAt
       item.sequence = journal.fillingSequence
+      tail.carried = true
       bytes += item.bytes
     }
     return bytes
@@ -412,8 +436,8 @@ export class GroupLog implements RoundMember {
   emitState(): number {
     const { journal, arena } = this.#host
     this.#pruneEpochs()
-    if (this.snapshotProvider !== undefined) {
-      this.snapshot = this.snapshotProvider()
+    if (this.attached) {
+      this.snapshot = this.snapshotProvider?.()
       this.snapshotIndex = this.commitIndex
       this.snapshotOffset = this.committedOffset
       if (this.isMetadata) {
@@ -421,6 +445,21 @@ export class GroupLog implements RoundMember {
         this.segmentOffset = this.committedOffset
       }
     }
+    const state = this.state()
+    stateWriter.reset()
+    encodeState(stateWriter, state)
+    const bytes = stateWriter.written
+    const { groupId, term, segmentIndex, commitIndex } = this
+    const at = journal.begin(this, 0, RecordType.STATE, 0, 0, bytes.length, groupId, term, segmentIndex, commitIndex)
+    arena.bytes.set(bytes, at)
+    this.stateSequence = journal.fillingSequence
+    // Given by the provider, it can be asked for again; only a recovered one must be kept.
+    if (this.snapshotProvider !== undefined) this.snapshot = undefined
+    return this.stateSequence
+  }
+
+  /** What a state record holds: the group as it is on stable storage, and its last snapshot. */
+  state(): GroupState {
     const segments = this.files?.segments ?? []
     const state: GroupState = {
       incarnation: this.incarnation,
@@ -443,16 +482,7 @@ export class GroupLog implements RoundMember {
       state.segments.push(segment.durable)
       state.lastIsActive = !segment.sealed
     }
-    stateWriter.reset()
-    encodeState(stateWriter, state)
-    const bytes = stateWriter.written
-    const { groupId, term, segmentIndex, commitIndex } = this
-    const at = journal.begin(this, 0, RecordType.STATE, 0, 0, bytes.length, groupId, term, segmentIndex, commitIndex)
-    arena.bytes.set(bytes, at)
-    this.stateSequence = journal.fillingSequence
-    // Given by the provider, it can be asked for again; only a recovered one must be kept.
-    if (this.snapshotProvider !== undefined) this.snapshot = undefined
-    return this.stateSequence
+    return state
   }
 
   /** Takes over a state record. Entries of the tail that it covers are dropped. */
@@ -486,6 +516,7 @@ export class GroupLog implements RoundMember {
       this.#host.onTail(this)
     }
     if (carried) {
+      this.tail.carried = true
       const replaced = this.tail.insert(item)
       if (replaced !== undefined) this.#host.arena.release(replaced.runAt)
     } else {
@@ -583,50 +614,5 @@ export class GroupLog implements RoundMember {
       return next.startOffset > epoch.startOffset && next.startOffset > this.logStartOffset
     })
     if (kept.length < epochs.length) this.#epochs = kept
-  }
-
-  #replayTail(visit: ReplayVisitor): void {
-    const { bytes } = this.#host.arena
-    const tail = this.tail
-    for (let position = 0; tail !== undefined && position < tail.length; position++) {
-      const item = tail.item(position)!
-      if (item.index <= this.snapshotIndex) continue
-      if (item.span === 0) visit.entry(item.index, item.term, item.kind, bytes.slice(item.at, item.at + item.bytes))
-      else visit.batch(item.index, item.term, bytes, item.at)
-    }
-  }
-
-  async #replayLaid(visit: ReplayVisitor): Promise<void> {
-    let offset = Math.max(this.snapshotOffset, this.logStartOffset)
-    while (offset < this.laidOffset) {
-      const result = await this.read(offset, 1 << 20, this.laidOffset, true)
-      try {
-        if (result.bytes === 0) break
-        for (const fragment of result.fragments) {
-          for (let at = 0; at < fragment.length; at += sizeBytesOf(fragment, at)) {
-            const term = leaderEpochOf(fragment, at)
-            visit.batch(this.#indexOf(baseOffsetOf(fragment, at), term), term, fragment, at)
-          }
-        }
-        offset = result.nextOffset
-      } finally {
-        result.release()
-      }
-    }
-    this.#replayTail(visit)
-  }
-
-  /** Index of a batch in a segment, by the term it was written in: a term's entries without offsets come first. */
-  #indexOf(baseOffset: number, term: number): number {
-    const epochs = this.#epochs
-    for (let at = epochs.length - 1; at >= 0; at--) {
-      const epoch = epochs[at]!
-      if (epoch.term > term) continue
-      const next = epochs[at + 1]
-      const end = next === undefined ? this.laidIndex + 1 : next.startIndex
-      const endOffset = next === undefined ? this.laidOffset : next.startOffset
-      return Math.max(epoch.startIndex, end - (endOffset - baseOffset))
-    }
-    return baseOffset + 1
   }
 }

@@ -110,13 +110,17 @@ export class Recovery {
       }
       const gap = group.firstGap()
       if (gap >= 0) throw corrupt(`group ${group.groupId} (${group.directory}) lacks the entry with index ${gap}`, directory)
+      group.refreshEnd()
       if (group.commitIndex < group.segmentIndex) {
         group.commitIndex = group.segmentIndex
         group.committedOffset = group.segmentOffset
       }
     }
     this.commitKnown()
-    for (const group of this.groups.values()) group.durableIndex = group.lastIndex
+    for (const group of this.groups.values()) {
+      group.durableIndex = group.lastIndex
+      group.replayed = false
+    }
   }
 
   #group(record: RecordHeader): GroupLog {

@@ -6,8 +6,9 @@
 
 import { invariant } from '../protocol/invariant.ts'
 import type { Arena, Purpose } from './arena.ts'
-import { BLOCK_BYTES, type Disk, type DiskError } from './disk.ts'
 import { makeDurableDirectory, parentOf } from './directories.ts'
+import { BLOCK_BYTES, type Disk, type DiskError } from './disk.ts'
+import { ByteWriter } from './encoding.ts'
 import { asDiskError, Journal } from './journal.ts'
 import { RecordType, recordBytes } from './journal-format.ts'
 import { replayJournal } from './journal-replay.ts'
@@ -17,6 +18,7 @@ import { Recovery, type Removal } from './recovery.ts'
 import { chooseRetention } from './retention.ts'
 import { FilePool, type Segment } from './segment.ts'
 import { SegmentReader } from './segment-reader.ts'
+import { encodeState, type GroupState } from './state-record.ts'
 import { activeOf, CHECKPOINT, LAY_OUT_ALL, LAY_OUT_CHUNKS, WriteBehind } from './write-behind.ts'
 
 export interface StorageOptions {
@@ -87,6 +89,11 @@ const IDLE_MIN_BYTES = 64 * 1024
 const CARRY_MAX_BYTES = 4096
 const JOBS_AT_ONCE = 32
 const EMIT_AT_ONCE = 256
+/** close() repeats all states in a fresh journal file for up to so many groups, when there is so much to replay otherwise. */
+const STATES_AT_CLOSE_MAX = 20_000
+const SHORT_REPLAY_BYTES = 8 << 20
+/** The ring grows to so many files when there are very many groups. */
+const FILES_MAX = 64
 
 export class ShardStorage {
   readonly #options: StorageOptions
@@ -236,7 +243,10 @@ export class ShardStorage {
     await this.#checkSpace()
     if (recovery.recordCount > 0) {
       const tookMs = Math.round(this.#options.monotonicMs() - startedMs)
-      log('info', `${journalDirectory}: ${this.#groups.size} groups from ${recovery.recordCount} records in ${tookMs} ms`)
+      log(
+        'info',
+        `${journalDirectory}: ${this.#groups.size} groups from ${recovery.recordCount} records in ${tookMs} ms`,
+      )
     }
     for (const removal of this.#removals.values()) this.#inBackground(this.#removeFiles(removal, undefined))
     if (!recovery.clean && this.#groups.size > 0) this.#inBackground(this.#sweepAll())
@@ -316,6 +326,39 @@ export class ShardStorage {
     return false
   }
 
+  /**
+   * Every group as its state record has it, for moving it to another shard's journal. After an orderly close() and a new
+   * open(), when nothing lies in the journal alone.
+   */
+  *states(): Generator<readonly [groupId: number, state: GroupState]> {
+    for (const group of this.#groups.values()) {
+      invariant(group.tail === undefined, 'a group that moves has everything in its segments', group.groupId)
+      yield [group.groupId, group.state()]
+    }
+  }
+
+  /** Writes the state of a group of another shard into this journal; the group is there when this storage is opened next. */
+  adopt(groupId: number, state: GroupState): void {
+    this.#lastIncarnation += 1
+    const writer = new ByteWriter(4096)
+    encodeState(writer, { ...state, incarnation: this.#lastIncarnation })
+    const bytes = writer.written
+    const { term, checkpointIndex } = state
+    const at = this.#journal.begin(
+      undefined,
+      0,
+      RecordType.STATE,
+      0,
+      0,
+      bytes.length,
+      groupId,
+      term,
+      checkpointIndex,
+      checkpointIndex,
+    )
+    this.#arena.bytes.set(bytes, at)
+  }
+
   /** One pass of retention over all groups: start offset, time, size. Resolves when the files are renamed. */
   async enforceRetention(): Promise<void> {
     for (const group of [...this.#groups.values()]) {
@@ -349,12 +392,28 @@ export class ShardStorage {
     await Promise.allSettled([...this.#background])
     for (const group of this.#groups.values()) await group.files?.running
     if (this.#journal.failed === undefined) {
+      await this.#shortenReplay(endMs)
       this.#journal.begin(undefined, 0, RecordType.CLEAN_END, 0, 0, 0, 0, 0, 0, 0)
       this.#journal.flush()
     }
     await this.#journal.close().catch(() => undefined)
     await this.#pool.closeAll()
     this.#arena.onFree = undefined
+  }
+
+  /** All states into a fresh file when nothing else is needed, so that the next start reads that file's beginning only. */
+  async #shortenReplay(endMs: number): Promise<void> {
+    const journal = this.#journal
+    if (this.#groups.size > STATES_AT_CLOSE_MAX || this.#removals.size > 0 || journal.roundBytes < SHORT_REPLAY_BYTES)
+      return
+    for (const group of this.#groups.values()) {
+      if (group.tail !== undefined || group.uncoveredSequence !== Number.POSITIVE_INFINITY) return
+    }
+    await journal.whenDurable(journal.nextRecordSequence - (journal.hasFilling ? 0 : 1))
+    if (this.#options.monotonicMs() > endMs || !journal.beginFile()) return
+    for (const group of this.#groups.values()) group.emitState()
+    await journal.whenDurable(journal.nextRecordSequence - (journal.hasFilling ? 0 : 1))
+    journal.forgetOlderFiles()
   }
 
   stats(): StorageStats {
@@ -389,9 +448,11 @@ export class ShardStorage {
   #hasRoom(bytes: number): boolean {
     const need = recordBytes(bytes)
     if (need > this.#journal.runRoomBytes && this.#arena.room('journal') < need + BLOCK_BYTES) return false
-    const unmade = Math.max(0, this.#fileCount - this.#journal.fileCount) * this.#fileBytes
-    // One file is kept for what storage itself must write to make room: states, checkpoints, carried entries.
-    return this.#journal.roomBytes + unmade - need >= this.#fileBytes
+    const unmade = Math.max(0, this.#journal.fileTarget - this.#journal.fileCount) * this.#fileBytes
+    // One file is kept for what storage itself must write to make room: states, checkpoints, carried entries. A ring made
+    // when there was less memory has smaller files, and keeps them.
+    const kept = unmade > 0 ? this.#fileBytes : Math.min(this.#fileBytes, this.#journal.largestFileBytes)
+    return this.#journal.roomBytes + unmade - need >= kept
   }
 
   #request(group: GroupLog, wanted: number): Promise<void> {
@@ -404,7 +465,9 @@ export class ShardStorage {
 
   #inBackground(work: Promise<void>): void {
     if (this.#background.has(work)) return
-    const tracked = work.catch((error) => this.#journal.fail(asDiskError(error, 'write', this.#options.journalDirectory)))
+    const tracked = work.catch((error) =>
+      this.#journal.fail(asDiskError(error, 'write', this.#options.journalDirectory)),
+    )
     this.#background.add(work)
     tracked.finally(() => this.#background.delete(work))
   }
@@ -438,14 +501,14 @@ export class ShardStorage {
 
   async #relieveMemory(): Promise<void> {
     let oldest = Number.POSITIVE_INFINITY
-    for (const group of this.#dirty) oldest = Math.min(oldest, group.tail?.first?.sequence ?? oldest)
+    for (const group of this.#dirty) oldest = Math.min(oldest, group.tail?.oldestSequence ?? oldest)
     const newest = this.#journal.nextRecordSequence
     const cutoff = oldest + Math.max(1, Math.ceil((newest - oldest) / 2))
     const due: GroupLog[] = []
     for (const group of this.#dirty) {
-      const first = group.tail?.first
-      if (first === undefined) this.#dirty.delete(group)
-      else if (first.sequence < cutoff && group.tail!.committedLength > 0) due.push(group)
+      const { tail } = group
+      if (tail === undefined) this.#dirty.delete(group)
+      else if (tail.oldestSequence < cutoff && tail.committedLength > 0) due.push(group)
     }
     await this.#forEach(due, (group) => this.#request(group, group.isMetadata ? CHECKPOINT : LAY_OUT_ALL))
   }
@@ -465,18 +528,40 @@ export class ShardStorage {
   /** Half of the ring is kept free, so that the next file is always ready. */
   #ringIsShort(): boolean {
     const journal = this.#journal
-    return journal.liveFileCount > Math.max(1, Math.floor(this.#fileCount / 2)) && journal.oldestFileEnd !== undefined
+    return (
+      journal.liveFileCount > Math.max(1, Math.floor(journal.fileTarget / 2)) && journal.oldestFileEnd !== undefined
+    )
   }
 
   async #releaseRing(): Promise<void> {
     // A turn later: the journal calls in the middle of beginning a file, where nothing may be appended.
     await undefined
-    while (!this.#closing && this.#journal.failed === undefined && this.#ringIsShort()) {
-      const cutoff = this.#journal.oldestFileEnd!
+    const journal = this.#journal
+    while (!this.#closing && journal.failed === undefined && this.#ringIsShort()) {
+      const cutoff = journal.oldestFileEnd!
+      // What must be repeated because it can go nowhere yet would only run in circles: it waits for its commit.
+      if (this.#bytesToCarry(cutoff) > this.#fileBytes / 2) return
+      const before = journal.recordBytesTotal
       await this.#moveOn(cutoff)
-      if (this.#journal.failed !== undefined || this.#neededBelow(cutoff)) return
-      this.#journal.retireOldest()
+      if (journal.failed !== undefined || this.#neededBelow(cutoff)) return
+      journal.retireOldest()
+      if (journal.recordBytesTotal - before > this.#fileBytes / 2 && journal.fileTarget < FILES_MAX) {
+        // The groups' states alone fill the files as fast as they are freed: the ring is too short for so many groups.
+        journal.fileTarget += 2
+        journal.fillRing()
+      }
     }
+  }
+
+  #bytesToCarry(cutoff: number): number {
+    let bytes = 0
+    for (const group of this.#groups.values()) {
+      const { tail } = group
+      if (tail === undefined || tail.oldestSequence >= cutoff) continue
+      bytes += tail.batchBytes + tail.entryBytes - (group.attached ? tail.committedBytes : 0)
+      if (group.isMetadata && group.attached) bytes -= tail.entryBytes
+    }
+    return bytes
   }
 
   #neededBelow(cutoff: number): boolean {
@@ -496,11 +581,11 @@ export class ShardStorage {
     for (const group of this.#groups.values()) {
       if (group.neededSequence >= cutoff) continue
       const { tail } = group
-      const tailIsOld = (tail?.first?.sequence ?? cutoff) < cutoff
+      const tailIsOld = tail !== undefined && tail.oldestSequence < cutoff
       const uncovered = group.uncoveredSequence < cutoff
-      const small = tail !== undefined && tail.batchBytes + tail.entryBytes <= CARRY_MAX_BYTES && carried < carryTotalMax
-      const canCheckpoint = !group.isMetadata || group.snapshotProvider !== undefined
-      if (canCheckpoint && (uncovered || (tailIsOld && tail!.committedLength > 0 && !small))) {
+      const small =
+        tail !== undefined && tail.batchBytes + tail.entryBytes <= CARRY_MAX_BYTES && carried < carryTotalMax
+      if (group.attached && (uncovered || (tailIsOld && tail!.committedLength > 0 && !small))) {
         jobs.push(group)
         continue
       }
@@ -514,7 +599,7 @@ export class ShardStorage {
     await this.#forEach(jobs, (group) => this.#request(group, CHECKPOINT))
     if (journal.failed !== undefined) return
     for (const group of jobs) {
-      if (!group.removed && (group.tail?.first?.sequence ?? cutoff) < cutoff) group.carryItems(cutoff)
+      if (!group.removed && (group.tail?.oldestSequence ?? cutoff) < cutoff) group.carryItems(cutoff)
     }
     await journal.whenDurable(journal.nextRecordSequence - (journal.hasFilling ? 0 : 1))
   }
@@ -683,7 +768,11 @@ export class ShardStorage {
     for (const group of this.#dirty) {
       const { tail } = group
       if (tail === undefined) this.#dirty.delete(group)
-      else if (this.#tick - tail.lastTick >= idleTicks && tail.committedBytes >= IDLE_MIN_BYTES && started < JOBS_AT_ONCE) {
+      else if (
+        this.#tick - tail.lastTick >= idleTicks &&
+        tail.committedBytes >= IDLE_MIN_BYTES &&
+        started < JOBS_AT_ONCE
+      ) {
         started += 1
         this.#request(group, CHECKPOINT)
       }

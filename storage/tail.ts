@@ -62,6 +62,8 @@ export class Tail {
   committedBytes = 0
   /** Bytes of all entries. */
   entryBytes = 0
+  /** Some item was repeated in a newer block than items behind it. */
+  carried = false
   /** Storage's tick of the last append. */
   lastTick = 0
   #items: TailItem[] = []
@@ -83,6 +85,14 @@ export class Tail {
 
   get last(): TailItem | undefined {
     return this.#items.length > this.#head ? this.#items[this.#items.length - 1] : undefined
+  }
+
+  /** Oldest journal block that holds an item, Infinity when there is none. */
+  get oldestSequence(): number {
+    if (!this.carried) return this.first?.sequence ?? Number.POSITIVE_INFINITY
+    let oldest = Number.POSITIVE_INFINITY
+    for (let at = this.#head; at < this.#items.length; at++) oldest = Math.min(oldest, this.#items[at]!.sequence)
+    return oldest
   }
 
   /** @param position 0 is the first item */

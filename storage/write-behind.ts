@@ -62,6 +62,7 @@ export class WriteBehind {
 
   /** Starts the group's job, or asks the running one for more. Resolves when that much is done, or storage has failed. */
   request(group: GroupLog, wanted: number): Promise<void> {
+    if (!group.attached || group.removed) return Promise.resolve()
     const files = filesOf(group)
     if (wanted > files.wanted) files.wanted = wanted
     files.running ??= this.#run(group, files)

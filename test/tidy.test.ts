@@ -29,7 +29,10 @@ function sources(folder: string): Source[] {
 
 const all = ['broker', 'native', 'protocol', 'storage'].flatMap(sources)
 
-function offenders(within: (file: string) => boolean, isForbidden: (target: string, file: string) => boolean): string[] {
+function offenders(
+  within: (file: string) => boolean,
+  isForbidden: (target: string, file: string) => boolean,
+): string[] {
   return all
     .filter(({ file }) => within(file))
     .flatMap(({ file, imports }) =>

@@ -3,9 +3,9 @@
 // Pure but for process-wide flags it reads; main.ts prints and sets the code.
 
 import { OperatorError } from '../operator-error.ts'
+import { NoSuchItem } from './client/cluster.ts'
 import { ConnectionLost, Refused, Unreachable, Unsupported } from './client/errors.ts'
 import { DamagedRecords } from './client/fetcher.ts'
-import { NoSuchItem } from './client/cluster.ts'
 
 export const ExitCode = {
   /** It is done. */
@@ -42,7 +42,8 @@ export function outcomeOf(error: unknown): { line: string; exitCode: ExitCode } 
       exitCode: error.code.startsWith('FLAG_') || error.code.startsWith('CONFIG_') ? ExitCode.USAGE : ExitCode.REFUSED,
     }
   }
-  if (error instanceof Refused) return { line: `${oneLine(error.message)} [${error.errorName}]`, exitCode: ExitCode.REFUSED }
+  if (error instanceof Refused)
+    return { line: `${oneLine(error.message)} [${error.errorName}]`, exitCode: ExitCode.REFUSED }
   if (
     error instanceof NoSuchItem ||
     error instanceof Unreachable ||
@@ -53,7 +54,8 @@ export function outcomeOf(error: unknown): { line: string; exitCode: ExitCode } 
   ) {
     return { line: oneLine(error.message), exitCode: ExitCode.REFUSED }
   }
-  if (error instanceof Error && 'syscall' in error) return { line: oneLine(fileProblem(error)), exitCode: ExitCode.USAGE }
+  if (error instanceof Error && 'syscall' in error)
+    return { line: oneLine(fileProblem(error)), exitCode: ExitCode.USAGE }
   const message = error instanceof Error ? (error.stack ?? error.message) : String(error)
   return { line: `this is a mistake of millrace itself: ${oneLine(message)}`, exitCode: ExitCode.REFUSED }
 }

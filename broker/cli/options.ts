@@ -16,7 +16,10 @@ export interface ClientArguments {
 }
 
 /** Adds --bootstrap, --json and --timeout. */
-export function clientOptions<T>(yargs: Argv<T>, jsonMeaning = 'Print JSON instead of tables'): Argv<T & ClientArguments> {
+export function clientOptions<T>(
+  yargs: Argv<T>,
+  jsonMeaning = 'Print JSON instead of tables',
+): Argv<T & ClientArguments> {
   return yargs
     .option('bootstrap', {
       alias: BOOTSTRAP_ALIASES,

@@ -21,7 +21,9 @@ export function formatTable(titles: readonly string[], rows: readonly (readonly 
     texts.reduce((width, row) => Math.max(width, widthOf(row[column] ?? '')), widthOf(title)),
   )
   const right = titles.map(
-    (_, column) => rows.length > 0 && rows.every((row) => row[column] == null || typeof row[column] === 'number'),
+    (_, column) =>
+      rows.some((row) => typeof row[column] === 'number') &&
+      rows.every((row) => row[column] == null || typeof row[column] === 'number'),
   )
   const line = (cells: readonly string[]): string =>
     cells

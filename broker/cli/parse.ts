@@ -76,7 +76,9 @@ export function parseTimeMs(text: string, nowMs: number): number {
   if (trimmed.toLowerCase() === 'now') return nowMs
   if (/^\d+$/.test(trimmed)) return trimmed.length <= SECONDS_DIGITS_MAX ? Number(trimmed) * 1000 : Number(trimmed)
   if (/^-[\dP]/i.test(trimmed)) return nowMs - parseDurationMs(trimmed.slice(1))
-  const parts = /^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2}(?:[.,]\d{1,3})?)?)(Z|[+-]\d{2}:?\d{2})?)?$/i.exec(trimmed)
+  const parts = /^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2}(?:[.,]\d{1,3})?)?)(Z|[+-]\d{2}:?\d{2})?)?$/i.exec(
+    trimmed,
+  )
   if (parts !== null) {
     const [, date, time = '00:00', zone = 'Z'] = parts
     const withColon = zone.length === 5 ? `${zone.slice(0, 3)}:${zone.slice(3)}` : zone.toUpperCase()

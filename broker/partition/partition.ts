@@ -64,6 +64,8 @@ export interface PartitionHost {
   /** Whether the journal takes so many bytes now; after a no, onRoom() calls when it may again. */
   canAccept(bytes: number): boolean
   onRoom(call: () => void): void
+  /** What canAccept() would never say yes to: the shard's memory is too small for it. */
+  readonly batchBytesMax: number
   readonly producerIdExpirationMs: number
   /** Decompressed bytes that the shard is willing to look at for one batch. */
   readonly decompressedBytesMax: number
@@ -162,6 +164,10 @@ export class Partition implements ReplicaOwner {
    * @param batch complete, of magic 2; everything else about it is checked here
    */
   append(batch: Uint8Array, sink: AppendSink, slot: number): void {
+    if (batch.length > this.#host.batchBytesMax) {
+      sink.appended(slot, appendRefused(ErrorCode.MESSAGE_TOO_LARGE, 'the batch is too large for the memory of a shard'))
+      return
+    }
     if (this.#queue !== undefined || !this.#host.canAccept(batch.length)) {
       // Not slice(): of a Buffer that would be another view of the bytes that are about to change.
       this.#enqueue({ batch: new Uint8Array(batch), sink, slot, outcome: undefined })

@@ -28,6 +28,16 @@ interface Waiting {
   reject(error: Error): void
 }
 
+/** Applies what the log holds beyond the snapshot that the image was made from. @throws OperatorError for a newer command */
+export async function replayCommands(log: GroupLog, image: MetadataImage): Promise<void> {
+  await log.replay({
+    entry: (index, _term, kind, payload) => {
+      if (kind === COMMAND_ENTRY && index > image.appliedIndex) image.apply(decodeCommand(payload), index)
+    },
+    batch: () => {},
+  })
+}
+
 export class MetadataGroup implements ReplicaOwner, MetadataLog {
   readonly groupId = 0
   readonly #log: GroupLog
@@ -38,16 +48,6 @@ export class MetadataGroup implements ReplicaOwner, MetadataLog {
   constructor(log: GroupLog, publisher: MetadataPublisher) {
     this.#log = log
     this.#publisher = publisher
-  }
-
-  /** Applies what the log holds beyond the snapshot that the image was made from. */
-  async recover(image: MetadataImage): Promise<void> {
-    await this.#log.replay({
-      entry: (index, _term, kind, payload) => {
-        if (kind === COMMAND_ENTRY && index > image.appliedIndex) image.apply(decodeCommand(payload), index)
-      },
-      batch: () => {},
-    })
   }
 
   attach(replica: Replica): void {
@@ -61,7 +61,9 @@ export class MetadataGroup implements ReplicaOwner, MetadataLog {
     const firstIndex = this.#log.lastIndex + 1
     for (const command of commands) replica.proposeEntry(COMMAND_ENTRY, encodeCommand(command))
     const lastIndex = firstIndex + commands.length - 1
-    await new Promise<void>((resolve, reject) => this.#waiting.push({ firstIndex, lastIndex, commands, resolve, reject }))
+    await new Promise<void>((resolve, reject) =>
+      this.#waiting.push({ firstIndex, lastIndex, commands, resolve, reject }),
+    )
   }
 
   leading(): void {}

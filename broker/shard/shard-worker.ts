@@ -11,7 +11,7 @@ import { BrokerConfig } from '../config.ts'
 import { type Environment, type Logger, systemClock, systemRandom } from '../environment.ts'
 import { listen, READ_BUFFER_BYTES, TcpStreamSocket } from '../net/tcp.ts'
 import type { ShardFigures } from '../observe/shard-metrics.ts'
-import { OperatorError } from '../operator-error.ts'
+import { operatorErrorOf } from '../operator-error.ts'
 import type { FromShard, ToShard, WorkerSetup } from './messages.ts'
 import { NativeLoopHook } from './native-wake.ts'
 import { Shard, type ShardOptions } from './shard.ts'
@@ -52,12 +52,8 @@ let shard: Shard | undefined
 let nextLocalConnection = 0
 
 function fail(error: unknown): void {
-  if (error instanceof OperatorError) {
-    tell({ type: 'failed', code: error.code, message: error.message, whatToDo: error.whatToDo })
-    return
-  }
-  const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
-  tell({ type: 'failed', code: 'SHARD_FAILED', message: text, whatToDo: '' })
+  const { code, message, whatToDo } = operatorErrorOf(error)
+  tell({ type: 'failed', code, message, whatToDo })
 }
 
 process.on('uncaughtException', fail)

@@ -28,7 +28,7 @@ import type { StreamSocket } from '../net/stream-socket.ts'
 import { type GroupLagFigures, ShardMetrics } from '../observe/shard-metrics.ts'
 import { Partition, type PartitionHost } from '../partition/partition.ts'
 import { Replication } from '../replication/driver.ts'
-import { MetadataGroup } from '../replication/metadata-group.ts'
+import { MetadataGroup, replayCommands } from '../replication/metadata-group.ts'
 import type { TopicConfig } from '../topic-config.ts'
 import type { DataShard } from './context.ts'
 import { DataPlane } from './data-plane.ts'
@@ -109,7 +109,8 @@ export class Shard implements DataShard, ConnectionHost {
   #offsetsLog!: OffsetsTopicLog
   #metadata: MetadataGroup | undefined
   #nextId = 1
-  #imageArrived: (() => void) | undefined
+  /** Settled when shard 0 has sent the metadata, which may be before this shard has opened its storage. */
+  readonly #imageArrived = Promise.withResolvers<void>()
   #roomCalls: (() => void)[] = []
   #heldFrameBytes = 0
   #stopping = false
@@ -161,7 +162,10 @@ export class Shard implements DataShard, ConnectionHost {
       get refusesWrites() {
         return storage().failed !== undefined || diskSpace.isShort
       },
-      canAccept: (bytes) => this.#storage.canAccept(bytes),
+      canAccept: (bytes) => this.#storage.failed !== undefined || this.#storage.canAccept(bytes),
+      get batchBytesMax() {
+        return storage().batchBytesMax
+      },
       onRoom: (call) => this.onRoom(call),
       producerIdExpirationMs: config.producerIdExpirationMs,
       decompressedBytesMax: config.socketRequestMaxBytes,
@@ -214,7 +218,7 @@ export class Shard implements DataShard, ConnectionHost {
       image: () => this.image,
     })
     if (this.shardId === 0) await this.#startMetadata()
-    else await new Promise<void>((resolve) => (this.#imageArrived = resolve))
+    else await this.#imageArrived.promise
     this.#dropUnknownGroups()
     const opened: Promise<void>[] = []
     for (const topic of this.image.topics()) {
@@ -232,7 +236,7 @@ export class Shard implements DataShard, ConnectionHost {
     const log = this.#storage.get(METADATA_GROUP) ?? this.#storage.create(METADATA_GROUP, '', METADATA_LOG_CONFIG)
     if (log.snapshot !== undefined) this.image = MetadataImage.deserialize(log.snapshot, this.config)
     const group = new MetadataGroup(log, { publish: (commands, firstIndex) => this.#publish(commands, firstIndex) })
-    await group.recover(this.image)
+    await replayCommands(log, this.image)
     log.snapshotProvider = () => this.image.serialize()
     this.#metadata = group
     const replica = this.#replication.add(log, group)
@@ -455,7 +459,7 @@ export class Shard implements DataShard, ConnectionHost {
   #onMetadata(from: number, id: number, reader: WireReader): void {
     if (reader.u8() === IMAGE) {
       this.image = MetadataImage.deserialize(Buffer.from(reader.rest()), this.config)
-      this.#imageArrived?.()
+      this.#imageArrived.resolve()
       return
     }
     const firstIndex = reader.f64()
@@ -675,7 +679,8 @@ export class Shard implements DataShard, ConnectionHost {
   }
 
   congested(): boolean {
-    return this.#post.congested || !this.#storage.canAccept(0)
+    // A failed disk refuses each batch with its error; it must not stop the reads that still work.
+    return this.#post.congested || (this.#storage.failed === undefined && !this.#storage.canAccept(0))
   }
 
   #roomMade(): void {

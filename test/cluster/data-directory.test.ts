@@ -35,7 +35,7 @@ describe('the data directory', () => {
   /** Starts a broker that must refuse; gives its one line. */
   async function refusal(dataDir: string): Promise<string> {
     const child = spawnMillrace(await freePort(), dataDir, { shards: 1, memory: '128m' })
-    const ended = await Promise.race([child.exited, sleep(20_000, undefined)])
+    const ended = await Promise.race([child.exited, sleep(20_000, undefined, { ref: false })])
     if (ended === undefined) {
       await child.stop('SIGKILL')
       assert.fail(`it started: ${child.stdout}`)
@@ -52,7 +52,7 @@ describe('the data directory', () => {
     const connection = await RawConnection.open(broker.port)
     assert.equal(await createTopic(connection, 'kept', 1, { 'segment.bytes': String(segmentBytes) }), 0)
     for (let index = 0; index < count; index++) {
-      assert.equal((await produce(connection, 'kept', 0, one(`record number ${index} `.padEnd(2000, '.')))).error, 0)
+      assert.equal((await produce(connection, 'kept', 0, one(`record number ${index} `.padEnd(10_000, '.')))).error, 0)
     }
     connection.close()
     await broker.kill()
@@ -140,7 +140,7 @@ describe('the data directory', () => {
 
   test('with a damaged segment answers the fetch with an error, never with other bytes, and serves the rest', async () => {
     const dataDir = await directory()
-    await written(dataDir, 400, 100_000)
+    await written(dataDir, 400, 1 << 20)
     const first = await start(dataDir)
     assert.equal(await recordCount(first), 400)
     assert.equal((await first.terminate()).code, 0)

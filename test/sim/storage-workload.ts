@@ -8,7 +8,7 @@ import type { Disk, DiskError } from '../../storage/disk.ts'
 import type { GroupLog, LogConfig } from '../../storage/log.ts'
 import { DEFAULT_LOG_CONFIG } from '../../storage/log.ts'
 import { ShardStorage } from '../../storage/shard-storage.ts'
-import { batchesOf, makeBatch, ManualTimers } from '../unit/storage/harness.ts'
+import { batchesOf, ManualTimers, makeBatch } from '../unit/storage/harness.ts'
 import { SimulatedDisk } from './disk.ts'
 import { SeededRandom } from './random.ts'
 
@@ -38,6 +38,8 @@ interface GroupModel {
   config: LogConfig
   /** By index order; what was truncated is gone. */
   items: Item[]
+  /** The log as it was before a truncation that is not known to be durable. */
+  alternatives: Item[][]
   lastIndex: number
   logEndOffset: number
   /** Everything up to here was reported durable. */
@@ -97,6 +99,7 @@ export class Workload {
   #seedOfBatch = 1
   #failures: DiskError[] = []
   #crashing = false
+  #verified = false
 
   constructor(options: WorkloadOptions) {
     this.#options = options
@@ -144,6 +147,7 @@ export class Workload {
   async #open(crashAtOperation: number): Promise<boolean> {
     this.#disk.crashAtOperation = crashAtOperation
     this.#crashing = crashAtOperation !== Number.POSITIVE_INFINITY
+    this.#verified = this.#models.size === 0
     this.#timers = new ManualTimers()
     this.#failures = []
     const arena = Arena.create(2 << 20)
@@ -177,15 +181,23 @@ export class Workload {
   }
 
   #onDurable(groups: readonly GroupLog[]): void {
+    // What recovery carries forward says nothing new before it was held against the model.
+    if (!this.#verified) return
     for (const group of groups) {
       const model = this.#models.get(group.groupId)
       if (model === undefined || group.removed) continue
-      check(group.durableIndex >= Math.min(model.ackedIndex, group.lastIndex), 'what is durable stays so', group.groupId)
+      check(
+        group.durableIndex >= Math.min(model.ackedIndex, group.lastIndex),
+        'what is durable stays so',
+        group.groupId,
+      )
       model.ackedIndex = group.durableIndex
       model.created = true
       if (group.hardStateDurable) {
         model.ackedTerm = model.term
         model.ackedVote = model.vote
+        // Each truncation is followed by a hard state, so it is durable too.
+        model.alternatives = []
       }
       this.report.acked += 1
     }
@@ -204,7 +216,12 @@ export class Workload {
       this.#step()
       if (this.#random.chance(0.7)) this.#storage.flush()
       await this.#turn()
-      check(this.#failures.length === 0, 'a disk without faults makes no failure', this.#failures[0]?.message, this.#failures[0]?.cause)
+      check(
+        this.#failures.length === 0,
+        'a disk without faults makes no failure',
+        this.#failures[0]?.message,
+        this.#failures[0]?.cause,
+      )
     }
   }
 
@@ -254,6 +271,7 @@ export class Workload {
       directory,
       config,
       items: [],
+      alternatives: [],
       lastIndex: 0,
       logEndOffset: 0,
       ackedIndex: 0,
@@ -318,6 +336,7 @@ export class Workload {
     const item = model.items.find((other) => other.index >= index)
     if (item === undefined) return
     group.truncateTail(item.index)
+    model.alternatives.push(model.items)
     model.items = model.items.filter((other) => other.index < item.index)
     model.lastIndex = item.index - 1
     model.logEndOffset = item.baseOffset
@@ -386,24 +405,52 @@ export class Workload {
     for (const group of this.#storage.groups()) {
       check(this.#models.has(group.groupId), 'no group comes from nowhere', group.groupId)
     }
+    this.#verified = true
     if (!whole) return
     await this.#settle()
-    check(this.#failures.length === 0, 'recovery makes no failure', this.#failures[0]?.message, this.#failures[0]?.cause)
+    check(
+      this.#failures.length === 0,
+      'recovery makes no failure',
+      this.#failures[0]?.message,
+      this.#failures[0]?.cause,
+    )
   }
 
   async #verifyGroup(model: GroupModel, group: GroupLog): Promise<void> {
     const { groupId } = model
-    check(group.lastIndex >= model.ackedIndex, 'nothing acknowledged is lost', groupId, group.lastIndex, model.ackedIndex)
-    check(group.lastIndex <= model.lastIndex, 'nothing comes from nowhere', groupId, group.lastIndex, model.lastIndex)
+    check(
+      group.lastIndex >= model.ackedIndex,
+      'nothing acknowledged is lost',
+      groupId,
+      group.lastIndex,
+      model.ackedIndex,
+    )
     check(group.durableIndex === group.lastIndex, 'what was recovered is durable', groupId)
     check(group.commitIndex <= group.lastIndex, 'the commit index lies in the log', groupId)
     check(group.term >= model.ackedTerm, 'the acknowledged term is kept', groupId, group.term, model.ackedTerm)
-    if (group.term === model.ackedTerm) check(group.votedFor === model.ackedVote, 'the acknowledged vote is kept', groupId)
+    if (group.term === model.ackedTerm)
+      check(group.votedFor === model.ackedVote, 'the acknowledged vote is kept', groupId)
     check(group.logStartOffset <= Math.max(model.committedOffset, 0), 'the log starts below its committed end', groupId)
     const snapshotIndex = group.snapshot === undefined ? 0 : new DataView(group.snapshot.buffer).getFloat64(0)
-    check(snapshotIndex <= group.lastIndex, 'a snapshot is not ahead of the log', groupId, snapshotIndex, group.lastIndex)
+    check(
+      snapshotIndex <= group.lastIndex,
+      'a snapshot is not ahead of the log',
+      groupId,
+      snapshotIndex,
+      group.lastIndex,
+    )
     // What was not acknowledged may be gone; what is left is the prefix.
-    model.items = model.items.filter((item) => item.index <= group.lastIndex)
+    const prefixes = [model.items, ...model.alternatives].map((items) =>
+      items.filter((item) => item.index <= group.lastIndex),
+    )
+    const found = prefixes.find((items) => {
+      const last = items.at(-1)
+      if (last === undefined) return group.lastIndex === 0
+      return last.index + Math.max(1, last.span) - 1 === group.lastIndex && last.term === group.lastTerm
+    })
+    check(found !== undefined, 'nothing comes from nowhere', groupId, group.lastIndex, group.lastTerm)
+    model.items = found
+    model.alternatives = []
     model.lastIndex = group.lastIndex
     model.logEndOffset = group.logEndOffset
     model.ackedIndex = group.lastIndex
@@ -424,21 +471,37 @@ export class Workload {
       model.commitIndex,
     )
     const visited: number[] = []
-    await this.#unlessCrashed(
-      group.replay({
-        entry: (index, term) => {
-          visited.push(index)
-          check(model.items.some((item) => item.index === index && item.term === term && item.span === 0), 'an entry keeps its place', groupId, index)
-        },
-        batch: (index, term, _bytes, _at) => {
-          visited.push(index)
-          check(model.items.some((item) => item.index === index && item.term === term && item.span > 0), 'a batch keeps its place', groupId, index, term)
-        },
-      }) ?? Promise.resolve(),
-    )
+    group.replay({
+      entry: (index, term) => {
+        visited.push(index)
+        check(
+          model.items.some((item) => item.index === index && item.term === term && item.span === 0),
+          'an entry keeps its place',
+          groupId,
+          index,
+        )
+      },
+      batch: (index, term, _bytes, _at) => {
+        visited.push(index)
+        check(
+          model.items.some((item) => item.index === index && item.term === term && item.span > 0),
+          'a batch keeps its place',
+          groupId,
+          index,
+          term,
+        )
+      },
+    })
     const expected = model.items.filter((item) => item.index > snapshotIndex).map((item) => item.index)
     if (this.#disk.crashed) return
-    check(visited.join() === expected.join(), 'replay shows what the snapshot lacks', groupId, snapshotIndex, visited.join(), expected.join())
+    check(
+      visited.join() === expected.join(),
+      'replay shows what the snapshot lacks',
+      groupId,
+      snapshotIndex,
+      visited.join(),
+      expected.join(),
+    )
     group.commit(group.lastIndex, group.logEndOffset)
     model.commitIndex = group.lastIndex
     model.committedOffset = group.logEndOffset

@@ -574,9 +574,10 @@ export async function commitOffset(
   topic: string,
   partition: number,
   offset: number,
+  metadata = '',
 ): Promise<number> {
   const body = new Bytes().string(groupId).int32(-1).string('').int64(-1).int32(1).string(topic)
-  const answer = await connection.request(8, 2, body.int32(1).int32(partition).int64(offset).string('').done())
+  const answer = await connection.request(8, 2, body.int32(1).int32(partition).int64(offset).string(metadata).done())
   answer.int32()
   answer.string()
   answer.int32()

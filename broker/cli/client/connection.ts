@@ -196,7 +196,9 @@ export class Connection {
     } catch (error) {
       // Brokers before 2.4 close the connection or answer in version 0; those that answer are handled below.
       if (error instanceof ConnectionLost && this.#closed?.message.includes('closed the connection')) {
-        throw new ConnectionLost(`${nameOf(this.address)} closed the connection: it may be no Kafka broker, or want TLS`)
+        throw new ConnectionLost(
+          `${nameOf(this.address)} closed the connection: it may be no Kafka broker, or want TLS`,
+        )
       }
       throw error
     }

@@ -7,8 +7,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { ErrorCode } from '../../../protocol/errors.ts'
 import { FetchRequest, FetchResponse, type PartitionData } from '../../../protocol/messages/fetch.ts'
 import {
-  batchDefect,
   baseOffsetOf,
+  batchDefect,
   completeBatchBytes,
   isControl,
   isTransactional,
@@ -74,7 +74,9 @@ export class Fetcher {
 
   /** Reads these partitions from now on, and no others. */
   assign(positions: readonly (TopicPartition & { offset: number })[]): void {
-    this.#positions = new Map(positions.map((position) => [partitionKey(position.topic, position.partition), { ...position }]))
+    this.#positions = new Map(
+      positions.map((position) => [partitionKey(position.topic, position.partition), { ...position }]),
+    )
   }
 
   /** Stops reading a partition. */

@@ -6,7 +6,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { decoder, encoder } from '../../../protocol/compile.ts'
 import { ErrorCode } from '../../../protocol/errors.ts'
-import { ConsumerProtocolAssignment, ConsumerProtocolSubscription } from '../../../protocol/messages/consumer-protocol.ts'
+import {
+  ConsumerProtocolAssignment,
+  ConsumerProtocolSubscription,
+} from '../../../protocol/messages/consumer-protocol.ts'
 import { HeartbeatRequest, HeartbeatResponse } from '../../../protocol/messages/heartbeat.ts'
 import { JoinGroupRequest, JoinGroupResponse } from '../../../protocol/messages/join-group.ts'
 import { LeaveGroupRequest, LeaveGroupResponse } from '../../../protocol/messages/leave-group.ts'

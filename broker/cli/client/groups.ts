@@ -19,7 +19,7 @@ import { OffsetFetchRequest, OffsetFetchResponse } from '../../../protocol/messa
 import { MalformedFrame, Reader } from '../../../protocol/reader.ts'
 import { type Cluster, NoSuchItem, type TopicPartition } from './cluster.ts'
 import type { Connection } from './connection.ts'
-import { check, ConnectionLost, mayPass } from './errors.ts'
+import { ConnectionLost, check, mayPass } from './errors.ts'
 import { byTopic } from './offsets.ts'
 
 /** Later versions name topics by id, which a topic deleted meanwhile has no name for. */
@@ -99,7 +99,8 @@ export async function describeGroup(cluster: Cluster, groupId: string): Promise<
   return onCoordinator(cluster, groupId, async (connection) => {
     const answer = await connection.request(DescribeGroupsRequest, DescribeGroupsResponse, { groups: [groupId] })
     const [group] = answer.groups
-    const missing = group === undefined || group.errorCode === ErrorCode.GROUP_ID_NOT_FOUND || group.groupState === 'Dead'
+    const missing =
+      group === undefined || group.errorCode === ErrorCode.GROUP_ID_NOT_FOUND || group.groupState === 'Dead'
     if (missing) return describeConsumerGroup(connection, groupId)
     check(`cannot describe group ${groupId}`, group.errorCode, group.errorMessage)
     return {

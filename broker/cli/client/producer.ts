@@ -183,8 +183,7 @@ export class Producer {
     for (;;) {
       try {
         const baseOffset = await this.#send(lane, records)
-        if (this.#producerId !== NO_PRODUCER_ID)
-          lane.nextSequence = addToSequence(lane.nextSequence, records.length)
+        if (this.#producerId !== NO_PRODUCER_ID) lane.nextSequence = addToSequence(lane.nextSequence, records.length)
         this.#options.onDelivered(lane.partition, baseOffset, records)
         return
       } catch (error) {

@@ -235,4 +235,3 @@ export async function trimPartitions(
     return starts
   })
 }
-
