@@ -116,6 +116,7 @@ export class ShardStorage {
   #tick = 0
   #timer: { cancel(): void } | undefined
   #deletions = new Set<{ cancel(): void }>()
+  #opened = false
   #closing = false
   #roomWanted = 0
   #freedScheduled = false
@@ -251,6 +252,7 @@ export class ShardStorage {
     for (const removal of this.#removals.values()) this.#inBackground(this.#removeFiles(removal, undefined))
     if (!recovery.clean && this.#groups.size > 0) this.#inBackground(this.#sweepAll())
     this.#journal.fillRing()
+    this.#opened = true
     this.#armTimer()
     this.#onRing()
   }
@@ -384,11 +386,12 @@ export class ShardStorage {
       const hasTail = group.tail !== undefined && group.tail.committedLength > 0
       return hasTail || group.uncoveredSequence !== Number.POSITIVE_INFINITY
     })
-    await this.#forEach(waiting, async (group) => {
+    const finish = async (group: GroupLog): Promise<void> => {
       if (this.#options.monotonicMs() > endMs || this.#journal.failed !== undefined) return
       await this.#request(group, CHECKPOINT)
       if (this.#journal.failed === undefined) await this.#writeBehind.saveIndex(group)
-    })
+    }
+    await this.#forEach(waiting, finish, true)
     await Promise.allSettled([...this.#background])
     for (const group of this.#groups.values()) await group.files?.running
     if (this.#journal.failed === undefined) {
@@ -472,10 +475,15 @@ export class ShardStorage {
     tracked.finally(() => this.#background.delete(work))
   }
 
-  async #forEach(groups: readonly GroupLog[], work: (group: GroupLog) => Promise<void>): Promise<void> {
+  /** A few at once; stops in between when the shard is closed, unless the work is part of closing. */
+  async #forEach(
+    groups: readonly GroupLog[],
+    work: (group: GroupLog) => Promise<void>,
+    closing = false,
+  ): Promise<void> {
     let next = 0
     const worker = async (): Promise<void> => {
-      while (next < groups.length) {
+      while (next < groups.length && this.#closing === closing) {
         const group = groups[next]!
         next += 1
         if (!group.removed) await work(group)
@@ -543,7 +551,7 @@ export class ShardStorage {
       if (this.#bytesToCarry(cutoff) > this.#fileBytes / 2) return
       const before = journal.recordBytesTotal
       await this.#moveOn(cutoff)
-      if (journal.failed !== undefined || this.#neededBelow(cutoff)) return
+      if (journal.failed !== undefined || this.#closing || this.#neededBelow(cutoff)) return
       journal.retireOldest()
       if (journal.recordBytesTotal - before > this.#fileBytes / 2 && journal.fileTarget < FILES_MAX) {
         // The groups' states alone fill the files as fast as they are freed: the ring is too short for so many groups.
@@ -574,7 +582,7 @@ export class ShardStorage {
   async #moveOn(cutoff: number): Promise<void> {
     const journal = this.#journal
     const jobs: GroupLog[] = []
-    const carryTotalMax = this.#fileBytes / 8
+    const carryTotalMax = this.#fileBytes / 2
     let carried = 0
     let emitted = 0
     for (const removal of this.#removals.values()) if (removal.sequence < cutoff) this.#emitRemoving(removal)
@@ -597,7 +605,7 @@ export class ShardStorage {
       if (journal.failed !== undefined) return
     }
     await this.#forEach(jobs, (group) => this.#request(group, CHECKPOINT))
-    if (journal.failed !== undefined) return
+    if (journal.failed !== undefined || this.#closing) return
     for (const group of jobs) {
       if (!group.removed && (group.tail?.oldestSequence ?? cutoff) < cutoff) group.carryItems(cutoff)
     }
@@ -752,7 +760,7 @@ export class ShardStorage {
   }
 
   #armTimer(): void {
-    if (this.#timer !== undefined || this.#closing || (this.#dirty.size === 0 && this.#roomWanted === 0)) return
+    if (this.#timer !== undefined || !this.#opened || this.#closing || (this.#dirty.size === 0 && this.#roomWanted === 0)) return
     this.#timer = this.#options.after(TICK_MS, () => {
       this.#timer = undefined
       this.#onTick()
