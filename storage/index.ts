@@ -2,7 +2,15 @@
 
 export { Arena, type Purpose, SLAB_BYTES } from './arena.ts'
 export { StorageCorruption } from './corruption.ts'
-export { BLOCK_BYTES, type DirectoryLock, type Disk, DiskError, type File, type FileStat, type FreeSpace } from './disk.ts'
+export {
+  BLOCK_BYTES,
+  type DirectoryLock,
+  type Disk,
+  DiskError,
+  type File,
+  type FileStat,
+  type FreeSpace,
+} from './disk.ts'
 export { DEFAULT_LOG_CONFIG, type GroupLog, type LogConfig, type ReplayVisitor } from './log.ts'
 export type { ReadResult } from './read-result.ts'
 export { ShardStorage, type StorageOptions, type StorageStats } from './shard-storage.ts'

@@ -77,7 +77,12 @@ export async function replayJournal(options: ReplayOptions): Promise<RingState> 
   if (replayFrom >= 0) {
     let next = newestFirst.find((file) => file.firstSequence === replayFrom)
     if (next === undefined) {
-      throw new StorageCorruption(`the journal file that starts with block ${replayFrom} is missing`, directory, -1, RESTORE_ADVICE)
+      throw new StorageCorruption(
+        `the journal file that starts with block ${replayFrom} is missing`,
+        directory,
+        -1,
+        RESTORE_ADVICE,
+      )
     }
     let before: Tip | undefined
     while (next !== undefined) {
@@ -377,5 +382,10 @@ function newerFormat(path: string, position: number): StorageCorruption {
 }
 
 function badRecord(path: string, sequence: number): StorageCorruption {
-  return new StorageCorruption(`block ${sequence} of the journal holds records that do not fit in it`, path, -1, RESTORE_ADVICE)
+  return new StorageCorruption(
+    `block ${sequence} of the journal holds records that do not fit in it`,
+    path,
+    -1,
+    RESTORE_ADVICE,
+  )
 }

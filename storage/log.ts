@@ -5,12 +5,7 @@
 // hears through onDurable. Everything the journal knows of a group is in its state record and the records after it.
 
 import { invariant } from '../protocol/invariant.ts'
-import {
-  maxTimestampOf,
-  offsetSpanOf,
-  stampBatch,
-  stampLogAppendTime,
-} from '../protocol/records/batch.ts'
+import { maxTimestampOf, offsetSpanOf, stampBatch, stampLogAppendTime } from '../protocol/records/batch.ts'
 import type { Arena } from './arena.ts'
 import { ByteWriter } from './encoding.ts'
 import type { Journal, RoundMember } from './journal.ts'
@@ -391,7 +386,7 @@ export class GroupLog implements RoundMember {
 
   /** Oldest journal block the group still needs. */
   get neededSequence(): number {
-    const needed = this.stateSequence < this.uncoveredSequence ? this.stateSequence : this.uncoveredSequence
+    const needed = Math.min(this.stateSequence, this.uncoveredSequence)
     return this.tail === undefined ? needed : Math.min(needed, this.tail.oldestSequence)
   }
 

@@ -109,7 +109,8 @@ export class Recovery {
         throw corrupt(`group ${group.groupId} has records, but no state record`, directory)
       }
       const gap = group.firstGap()
-      if (gap >= 0) throw corrupt(`group ${group.groupId} (${group.directory}) lacks the entry with index ${gap}`, directory)
+      if (gap >= 0)
+        throw corrupt(`group ${group.groupId} (${group.directory}) lacks the entry with index ${gap}`, directory)
       group.refreshEnd()
       if (group.commitIndex < group.segmentIndex) {
         group.commitIndex = group.segmentIndex
@@ -142,7 +143,10 @@ export class Recovery {
     // An entry's place is settled in the end, by firstGap().
     const baseOffset = isBatch ? baseOffsetOf(bytes, payloadAt) : group.logEndOffset
     const { index, term, kind, payloadBytes } = record
-    group.restoreItem(new TailItem(index, span, term, kind, baseOffset, payloadBytes, payloadAt, runAt, sequence), carried)
+    group.restoreItem(
+      new TailItem(index, span, term, kind, baseOffset, payloadBytes, payloadAt, runAt, sequence),
+      carried,
+    )
   }
 
   #state(record: RecordHeader, payloadAt: number, sequence: number, path: string): void {

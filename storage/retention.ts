@@ -24,8 +24,7 @@ export function mustRoll(
   if (sizeBytes === 0) return false
   if (sizeBytes + batch.bytes > config.segmentBytes) return true
   // Time is the records' time: old data rolls by it, whatever the clock says; the clock counts only without timestamps.
-  const waitedMs =
-    segment.firstTimestamp >= 0 ? timestamp - segment.firstTimestamp : nowMs - segment.modifiedMs
+  const waitedMs = segment.firstTimestamp >= 0 ? timestamp - segment.firstTimestamp : nowMs - segment.modifiedMs
   if (waitedMs > config.segmentMs - jitterMs(segment.baseOffset, config.segmentJitterMs)) return true
   if (segment.indexIsFull) return true
   return batch.endOffset - 1 - segment.baseOffset > RELATIVE_OFFSET_MAX

@@ -394,7 +394,16 @@ export class SegmentReader {
           }
           throw corrupt(segment, position, defect ?? 'there is no complete batch')
         }
-        const entry = new CacheEntry(segment, position, position + (at - from), baseOffset, nextOffset, runAt, from, 'scan')
+        const entry = new CacheEntry(
+          segment,
+          position,
+          position + (at - from),
+          baseOffset,
+          nextOffset,
+          runAt,
+          from,
+          'scan',
+        )
         if (segment.removed) throw new DiskError('ENOENT', 'read', segment.path('.log'))
         // Another load from a batch further on may have been quicker: the pieces of a segment never overlap.
         const overlapping = this.#cache.following(segment, position)
@@ -458,13 +467,17 @@ export class SegmentReader {
     segment.timeIndex = times
     if (complete) {
       // The entry that sealing added may lie behind the last offset entry.
-      if (segment.maxTimestampOffset >= 0) times.append(segment.maxTimestamp, segment.maxTimestampOffset - segment.baseOffset)
+      if (segment.maxTimestampOffset >= 0)
+        times.append(segment.maxTimestamp, segment.maxTimestampOffset - segment.baseOffset)
       return
     }
     if (offsetBytes.length > 0 || segment.sealed) {
       this.#options.log('info', `${segment.path('.index')}: making entries for ${remainder} bytes`)
     }
-    const seen = { timestamp: times.lastTimestamp, offset: times.lastOffset < 0 ? -1 : times.lastOffset + segment.baseOffset }
+    const seen = {
+      timestamp: times.lastTimestamp,
+      offset: times.lastOffset < 0 ? -1 : times.lastOffset + segment.baseOffset,
+    }
     segment.bytesSinceIndex = 0
     try {
       await this.#scanIndex(segment, offsets.lastPosition, seen, indexIntervalBytes)

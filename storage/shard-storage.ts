@@ -760,7 +760,13 @@ export class ShardStorage {
   }
 
   #armTimer(): void {
-    if (this.#timer !== undefined || !this.#opened || this.#closing || (this.#dirty.size === 0 && this.#roomWanted === 0)) return
+    if (
+      this.#timer !== undefined ||
+      !this.#opened ||
+      this.#closing ||
+      (this.#dirty.size === 0 && this.#roomWanted === 0)
+    )
+      return
     this.#timer = this.#options.after(TICK_MS, () => {
       this.#timer = undefined
       this.#onTick()

@@ -7,17 +7,17 @@
 
 import { maxTimestampOf } from '../protocol/records/batch.ts'
 import type { Arena } from './arena.ts'
-import { BLOCK_BYTES, type Disk, DiskError } from './disk.ts'
 import { makeDurableDirectory } from './directories.ts'
+import { BLOCK_BYTES, type Disk, DiskError } from './disk.ts'
 import { asDiskError, type Journal } from './journal.ts'
 import { alignUp } from './journal-format.ts'
 import type { GroupFiles, GroupLog } from './log.ts'
+import { OFFSET_ENTRY_BYTES } from './offset-index.ts'
 import { CacheEntry, type ReadCache } from './read-cache.ts'
 import { mustRoll } from './retention.ts'
 import { type FilePool, Segment } from './segment.ts'
 import type { SegmentReader } from './segment-reader.ts'
 import type { TailItem } from './tail.ts'
-import { OFFSET_ENTRY_BYTES } from './offset-index.ts'
 import { TIME_ENTRY_BYTES } from './time-index.ts'
 
 /** What a job is asked to do. */
@@ -135,7 +135,9 @@ export class WriteBehind {
       let segment = activeOf(files)
       if (segment !== undefined) {
         await this.#options.reader.ensureIndex(segment, group.config.indexIntervalBytes)
-        if (mustRoll(segment, segment.sizeBytes, first, this.#timestampOf(first), group.config, this.#options.nowMs())) {
+        if (
+          mustRoll(segment, segment.sizeBytes, first, this.#timestampOf(first), group.config, this.#options.nowMs())
+        ) {
           await this.#seal(group, files, segment)
           segment = undefined
         }

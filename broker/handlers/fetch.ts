@@ -122,7 +122,7 @@ class FetchWork implements Watcher, ReadSink {
     for (let at = 0; at < slots.length; at++) {
       const target = this.#targets[slots[at]!]!
       target.result?.release()
-      target.result = results[at]!
+      target.result = this.#orDeleted(target, results[at]!)
     }
     this.#reads--
     if (this.#reads > 0) return
@@ -138,6 +138,13 @@ class FetchWork implements Watcher, ReadSink {
       this.#expired = true
       if (this.#reads === 0) this.#finish()
     })
+  }
+
+  /** A shard that has no such replica cannot say whether it was deleted meanwhile; the metadata can. */
+  #orDeleted(target: Target, result: PartitionReadResult): PartitionReadResult {
+    if (result.error !== ErrorCode.NOT_LEADER_OR_FOLLOWER || result.leaderEpoch >= 0) return result
+    const isDeleted = this.#shard.image.partitionByGroup(target.groupId) === undefined
+    return isDeleted ? readRefused(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION) : result
   }
 
   /** A watched partition has moved: what was read of it is read again. */
@@ -251,7 +258,8 @@ class FetchWork implements Watcher, ReadSink {
       if (incremental && !this.#isWorthShowing(asked, result)) continue
       asked.shownHighWatermark = result.error === ErrorCode.NONE ? result.highWatermark : -1
       asked.shownLogStartOffset = result.error === ErrorCode.NONE ? result.logStartOffset : -1
-      if (session !== undefined && result.bytes > 0) this.#shard.fetchSessions.rotate(session, asked)
+      // The answer that opens a session leaves its order alone, as in Kafka.
+      if (incremental && session !== undefined && result.bytes > 0) this.#shard.fetchSessions.rotate(session, asked)
       const key = this.#call.version >= 13 ? asked.topicId : asked.topic
       let topic = topics.get(key)
       if (topic === undefined) {

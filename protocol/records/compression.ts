@@ -248,11 +248,49 @@ function snappyBlockBytes(bytes: Uint8Array, start: number, end: number): number
   return -1
 }
 
+/**
+ * Whether the elements of a bare block make just the size it claims, each copy from what was made before it. Snappy has no
+ * magic and no checksum, so this walk, which makes nothing, is what tells it from garbage: about 5 ns an element.
+ */
+function isSnappyBlock(bytes: Uint8Array, start: number, end: number): boolean {
+  const claimed = snappyBlockBytes(bytes, start, end)
+  if (claimed < 0) return false
+  let at = start
+  while (bytes[at++]! >= 0x80);
+  let made = 0
+  while (at < end) {
+    const tag = bytes[at++]!
+    const kind = tag & 3
+    if (kind === 0) {
+      let length = tag >>> 2
+      if (length >= 60) {
+        const extra = length - 59
+        if (end - at < extra) return false
+        length = 0
+        for (let byte = extra - 1; byte >= 0; byte--) length = length * 256 + bytes[at + byte]!
+        at += extra
+      }
+      at += length + 1
+      made += length + 1
+    } else {
+      const offsetBytes = kind === 3 ? 4 : kind
+      if (end - at < offsetBytes) return false
+      let offset = kind === 1 ? tag >>> 5 : 0
+      for (let byte = offsetBytes - 1; byte >= 0; byte--) offset = offset * 256 + bytes[at + byte]!
+      if (offset === 0 || offset > made) return false
+      at += offsetBytes
+      made += kind === 1 ? ((tag >>> 2) & 7) + 4 : (tag >>> 2) + 1
+    }
+    if (made > claimed) return false
+  }
+  return at === end && made === claimed
+}
+
 function snappyDefect(bytes: Uint8Array): string | undefined {
-  if (!isXerial(bytes, 0)) return snappyBlockBytes(bytes, 0, bytes.length) < 0 ? 'not snappy data' : undefined
+  if (!isXerial(bytes, 0)) return isSnappyBlock(bytes, 0, bytes.length) ? undefined : 'not snappy data'
   let defect: string | undefined
   const walked = walkXerial(bytes, (start, end) => {
-    if (snappyBlockBytes(bytes, start, end) < 0) defect = 'a snappy block claims a size it cannot have'
+    if (!isSnappyBlock(bytes, start, end)) defect = 'a block is not snappy data'
   })
   return walked ? defect : 'snappy data is cut off'
 }

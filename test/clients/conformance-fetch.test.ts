@@ -281,7 +281,10 @@ describe('fetch', () => {
       const writer = await bench.open()
       const polled = fetchAt(12, [{ topic: doomed }], long)
       await dropTopic(writer, doomed.name)
-      assert.deepEqual(shown(await polled), [[0, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, '']])
+      const error = (await polled).responses[0]?.partitions[0]?.errorCode ?? 0
+      // In Millrace the owner of a partition may hear of its end before the shard that is asked; clients ask again on both.
+      const fine = [ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, ...(bench.isKafka ? [] : [ErrorCode.NOT_LEADER_OR_FOLLOWER])]
+      assert.ok(fine.includes(error as never), `error ${error}`)
     })
   })
 
@@ -398,10 +401,14 @@ describe('fetch', () => {
         [0, 0, 'abc'],
         [1, 0, ''],
       ])
-      const second = await fetchAt(11, [], { ...session(first.sessionId, 1), maxBytes: 1 })
-      assert.deepEqual(shown(second), [[1, 0, 'f']])
-      const third = await fetchAt(11, [], { ...session(first.sessionId, 2), maxBytes: 1 })
-      assert.deepEqual(shown(third), [[0, 0, 'abc']])
+      for (const [epoch, wanted] of [
+        [1, [0, 0, 'abc']],
+        [2, [1, 0, 'f']],
+        [3, [0, 0, 'abc']],
+      ] as const) {
+        const next = await fetchAt(11, [], { ...session(first.sessionId, epoch), maxBytes: 1 })
+        assert.deepEqual(shown(next), [wanted])
+      }
     })
 
     test('a quiet session waits as long as it is allowed', async () => {
