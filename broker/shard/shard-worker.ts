@@ -133,10 +133,10 @@ function figures(running: Shard, perPartition: boolean): ShardFigures {
 async function stop(): Promise<void> {
   try {
     await shard?.stop()
-    tell({ type: 'stopped' })
   } catch (error) {
     fail(error)
   } finally {
+    tell({ type: 'stopped' })
     port.close()
   }
 }

@@ -261,8 +261,9 @@ export class Shard implements DataShard, ConnectionHost {
     if (this.#stopping) return
     this.#stopping = true
     for (const connection of [...this.#connections.values()]) connection.destroy()
-    this.coordinator.close()
-    await this.#storage.close()
+    // A start that failed half-way is stopped too.
+    this.coordinator?.close()
+    await this.#storage?.close()
     this.#options.hook.close()
   }
 
