@@ -180,7 +180,8 @@ function writePartitions(registry: Registry, shards: readonly ShardFigures[]): v
   const count = new Gauge({ name: 'millrace_partitions', help: 'Partitions on this broker.', registers })
   count.set(partitions.length)
   const highWatermarks = new Map<string, number>()
-  for (const { topic, partition, highWatermark } of partitions) highWatermarks.set(`${partition}/${topic}`, highWatermark)
+  for (const { topic, partition, highWatermark } of partitions)
+    highWatermarks.set(`${partition}/${topic}`, highWatermark)
   if (partitions.length <= SERIES_MAX) {
     const gauge = (name: string, help: string) =>
       new Gauge({ name: `millrace_partition_${name}`, help, labelNames: ['topic', 'partition'], registers })
@@ -199,7 +200,12 @@ function writePartitions(registry: Registry, shards: readonly ShardFigures[]): v
   const offsets = shards.flatMap((shard) => shard.groupOffsets)
   if (offsets.length > SERIES_MAX) return
   const labelNames = ['group', 'topic', 'partition'] as const
-  const lag = new Gauge({ name: 'millrace_group_lag', help: 'Records a group has not committed.', labelNames, registers })
+  const lag = new Gauge({
+    name: 'millrace_group_lag',
+    help: 'Records a group has not committed.',
+    labelNames,
+    registers,
+  })
   for (const { group, topic, partition, committedOffset } of offsets) {
     const highWatermark = highWatermarks.get(`${partition}/${topic}`)
     if (highWatermark === undefined || committedOffset < 0) continue

@@ -64,6 +64,8 @@ export interface PartitionHost {
   /** Whether the journal takes so many bytes now; after a no, onRoom() calls when it may again. */
   canAccept(bytes: number): boolean
   onRoom(call: () => void): void
+  /** So many bytes go into the log now: counted against the room on the disk. */
+  appending(bytes: number): void
   /** What canAccept() would never say yes to: the shard's memory is too small for it. */
   readonly batchBytesMax: number
   readonly producerIdExpirationMs: number
@@ -165,7 +167,10 @@ export class Partition implements ReplicaOwner {
    */
   append(batch: Uint8Array, sink: AppendSink, slot: number): void {
     if (batch.length > this.#host.batchBytesMax) {
-      sink.appended(slot, appendRefused(ErrorCode.MESSAGE_TOO_LARGE, 'the batch is too large for the memory of a shard'))
+      sink.appended(
+        slot,
+        appendRefused(ErrorCode.MESSAGE_TOO_LARGE, 'the batch is too large for the memory of a shard'),
+      )
       return
     }
     if (this.#queue !== undefined || !this.#host.canAccept(batch.length)) {
@@ -250,6 +255,7 @@ export class Partition implements ReplicaOwner {
     const replica = this.#replica
     invariant(replica !== undefined, 'a partition that appends has a replica', this.groupId)
     const baseOffset = this.log.logEndOffset
+    this.#host.appending(batch.length)
     if (producerIdOf(batch, 0) >= 0) this.#producers.apply(batch, 0, baseOffset, logAppendTimeMs)
     replica.proposeBatch(batch, lastOffsetDeltaOf(batch, 0) + 1, baseOffset, logAppendTimeMs)
     return baseOffset

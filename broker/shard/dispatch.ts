@@ -31,8 +31,13 @@ export interface DispatchHost {
 
 type AnyApi = Api<unknown, object>
 
+/** Requests that may wait for something to happen: a stopping broker does not wait for them. */
+const WAITING_APIS: ReadonlySet<number> = new Set([ApiKey.Fetch, ApiKey.JoinGroup, ApiKey.SyncGroup])
+
 export class Dispatcher {
   readonly #host: DispatchHost
+  /** Requests at work that will be answered soon by themselves. */
+  openRequests = 0
 
   constructor(host: DispatchHost) {
     this.#host = host
@@ -73,9 +78,17 @@ export class Dispatcher {
         ? this.#host.withFrameMemory(memory, () => api.handle(shard, call, request))
         : api.handle(shard, call, request)
     if (answer instanceof Promise) {
+      const counts = WAITING_APIS.has(apiKey) ? 0 : 1
+      this.openRequests += counts
       answer.then(
-        (response) => this.#answer(reply, apiKey, apiVersion, correlationId, api, response, startMs),
-        (error) => this.#failed(reply, apiKey, error),
+        (response) => {
+          this.openRequests -= counts
+          this.#answer(reply, apiKey, apiVersion, correlationId, api, response, startMs)
+        },
+        (error) => {
+          this.openRequests -= counts
+          this.#failed(reply, apiKey, error)
+        },
       )
     } else {
       this.#answer(reply, apiKey, apiVersion, correlationId, api, answer, startMs)

@@ -65,6 +65,8 @@ const METADATA_GROUP = 0
 const IMAGE = 0
 const COMMANDS = 1
 const SWEEP_MS = 1000
+/** A stopping shard waits so long for the answers to what it has read. */
+const FINISH_MS_MAX = 800
 /** Largest part of the in-flight budget that one unfinished frame may take from the arena; larger ones use the heap. */
 const ARENA_FRAME_BYTES_MAX = 4 << 20
 
@@ -127,7 +129,9 @@ export class Shard implements DataShard, ConnectionHost {
     this.image = new MetadataImage(config)
     const slots = Math.ceil(config.maxIncrementalFetchSessionCacheSlots / shardCount)
     this.fetchSessions = new FetchSessions(slots, () => Math.floor(environment.random.next() * 0x7fff_fffe) + 1)
-    this.#diskSpace = new DiskSpace(environment, options.dataDirectory)
+    this.#diskSpace = new DiskSpace(environment, options.dataDirectory, () =>
+      this.#storage === undefined ? 0 : this.#storage.stats().writeBehindPendingBytes,
+    )
     this.data = new DataPlane({
       shardId,
       shardCount,
@@ -163,6 +167,7 @@ export class Shard implements DataShard, ConnectionHost {
         return storage().failed !== undefined || diskSpace.isShort
       },
       canAccept: (bytes) => this.#storage.failed !== undefined || this.#storage.canAccept(bytes),
+      appending: (bytes) => diskSpace.spend(bytes),
       get batchBytesMax() {
         return storage().batchBytesMax
       },
@@ -260,11 +265,24 @@ export class Shard implements DataShard, ConnectionHost {
   async stop(): Promise<void> {
     if (this.#stopping) return
     this.#stopping = true
+    await this.#finishRequests()
     for (const connection of [...this.#connections.values()]) connection.destroy()
     // A start that failed half-way is stopped too.
     this.coordinator?.close()
     await this.#storage?.close()
     this.#options.hook.close()
+  }
+
+  /** Nothing is read any more; what was read is answered, if that does not take too long. */
+  async #finishRequests(): Promise<void> {
+    const { clock } = this.environment
+    const endMs = clock.monotonicMs() + FINISH_MS_MAX
+    const isBusy = (): boolean => {
+      if (this.#dispatcher.openRequests > 0) return true
+      for (const connection of this.#connections.values()) if (connection.unsentBytes > 0) return true
+      return false
+    }
+    while (isBusy() && clock.monotonicMs() < endMs) await new Promise<void>((resolve) => clock.after(5, resolve))
   }
 
   // Partitions
@@ -681,7 +699,7 @@ export class Shard implements DataShard, ConnectionHost {
 
   congested(): boolean {
     // A failed disk refuses each batch with its error; it must not stop the reads that still work.
-    return this.#post.congested || (this.#storage.failed === undefined && !this.#storage.canAccept(0))
+    return this.#stopping || this.#post.congested || (this.#storage.failed === undefined && !this.#storage.canAccept(0))
   }
 
   #roomMade(): void {

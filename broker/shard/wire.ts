@@ -28,8 +28,6 @@ export const Kind = {
   METADATA_APPLIED: 11,
   /** Partitions led here, and their epochs. */
   LEADERS: 12,
-  /** The batch memory of an APPEND has been copied. */
-  APPEND_COPIED: 13,
 } as const
 
 export const HEADER_BYTES = 8
