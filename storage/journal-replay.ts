@@ -335,8 +335,9 @@ async function refuseDamage(
   const look = async (file: JournalFile): Promise<void> => {
     if (live.includes(file) && file !== last) return
     const from = file === last ? end : 0
-    // A free file with a first block: that block alone tells whether the file is older than the chain or ahead of it.
-    const length = file === last || file.firstSequence < 0 ? EVIDENCE_BYTES : BLOCK_BYTES
+    // A free file that starts before the end of the chain is an older one: its first block says all there is to say.
+    const isOlder = file.firstSequence >= 0 && file.firstSequence <= lastSequence
+    const length = file === last || !isOlder ? EVIDENCE_BYTES : BLOCK_BYTES
     let position = from
     while (position < Math.min(file.capacityBytes, from + length)) {
       const window = await readWindow(options, file, position, Math.min(options.windowBytes, from + length - position))

@@ -183,6 +183,13 @@ export class Journal<M extends RoundMember> {
     return this.#live.length
   }
 
+  /** Bytes that a replay would read now. */
+  get liveBytes(): number {
+    let bytes = this.#live.at(-1)?.position ?? 0
+    for (let at = 0; at < this.#live.length - 1; at++) bytes += this.#live[at]!.capacityBytes
+    return bytes
+  }
+
   /** Sequence of the first block that is not in the oldest file, when the oldest is not the one written to. */
   get oldestFileEnd(): number | undefined {
     return this.#live.length < 2 ? undefined : this.#live[1]!.firstSequence

@@ -464,7 +464,7 @@ export class GroupLog implements RoundMember {
       checkpointIndex: this.segmentIndex,
       checkpointOffset: this.segmentOffset,
       logStartOffset: this.logStartOffset,
-      firstIndex: this.firstIndex,
+      firstIndex: this.isMetadata ? this.segmentIndex + 1 : this.firstIndex,
       epochs: this.#epochs,
       segments: [],
       lastIsActive: false,

@@ -227,7 +227,7 @@ export class SegmentReader {
     maxBytes: number,
   ): Promise<CacheEntry | undefined> {
     await this.ensureIndex(segment, group.config.indexIntervalBytes)
-    for (let rebuilt = false; ; ) {
+    for (;;) {
       const index = segment.offsetIndex ?? NO_INDEX
       const floor = index.floor(offset - segment.baseOffset)
       let position = floor < 0 ? 0 : index.positionAt(floor)
@@ -251,16 +251,45 @@ export class SegmentReader {
         }
         return undefined
       } catch (error) {
-        // A wrong index is no damage: the batches are what counts.
-        if (!(error instanceof StorageCorruption) || rebuilt || floor < 0) throw error
+        if (error instanceof StorageCorruption) {
+          const behind = await this.#entryBehind(segment, index, floor + 1, offset)
+          if (behind !== undefined) return behind
+        }
+        // A wrong index is no damage: the batches are what counts. Tried once, as real damage looks the same.
+        if (!(error instanceof StorageCorruption) || segment.indexRemade || floor < 0) throw error
         this.#options.log('warn', `${segment.path('.index')} does not fit its segment, making it anew`)
-        rebuilt = true
+        const { offsetIndex, timeIndex, bytesSinceIndex } = segment
+        segment.indexRemade = true
         segment.startIndexes()
         segment.bytesSinceIndex = 0
+        try {
+          await this.#scanIndex(segment, 0, { timestamp: -1, offset: -1 }, group.config.indexIntervalBytes)
+        } catch {
+          segment.offsetIndex = offsetIndex
+          segment.timeIndex = timeIndex
+          segment.bytesSinceIndex = bytesSinceIndex
+          throw error
+        }
         segment.savedOffsetEntries = 0
         segment.savedTimeEntries = 0
-        await this.#scanIndex(segment, 0, { timestamp: -1, offset: -1 }, group.config.indexIntervalBytes)
       }
+    }
+  }
+
+  /** Past a damaged batch: the next index entry's batch, if that is the one looked for. */
+  async #entryBehind(
+    segment: Segment,
+    index: OffsetIndex,
+    next: number,
+    offset: number,
+  ): Promise<CacheEntry | undefined> {
+    if (next >= index.count) return undefined
+    try {
+      const entry = await this.#load(segment, index.positionAt(next), this.#options.readBytes)
+      return entry.resident && entry.baseOffset <= offset && entry.endOffset > offset ? entry : undefined
+    } catch {
+      // The damage that led here is the one to report.
+      return undefined
     }
   }
 
@@ -471,7 +500,7 @@ export class SegmentReader {
         times.append(segment.maxTimestamp, segment.maxTimestampOffset - segment.baseOffset)
       return
     }
-    if (offsetBytes.length > 0 || segment.sealed) {
+    if (remainder > INDEX_REMAINDER_BYTES) {
       this.#options.log('info', `${segment.path('.index')}: making entries for ${remainder} bytes`)
     }
     const seen = {
@@ -481,16 +510,25 @@ export class SegmentReader {
     segment.bytesSinceIndex = 0
     try {
       await this.#scanIndex(segment, offsets.lastPosition, seen, indexIntervalBytes)
+      return
     } catch (error) {
-      segment.offsetIndex = undefined
-      segment.timeIndex = undefined
-      // The entries led to no batch: start from the first batch, which is there for certain.
-      if (!(error instanceof StorageCorruption) || offsets.lastPosition === 0) throw error
-      segment.startIndexes()
-      segment.bytesSinceIndex = 0
-      segment.savedOffsetEntries = 0
-      segment.savedTimeEntries = 0
+      if (!(error instanceof StorageCorruption)) {
+        segment.offsetIndex = undefined
+        segment.timeIndex = undefined
+        throw error
+      }
+    }
+    // The entries led to no batch, or there is damage: start from the first batch and go as far as it goes.
+    segment.startIndexes()
+    segment.bytesSinceIndex = 0
+    segment.savedOffsetEntries = 0
+    segment.savedTimeEntries = 0
+    try {
       await this.#scanIndex(segment, 0, { timestamp: -1, offset: -1 }, indexIntervalBytes)
+    } catch (error) {
+      if (!(error instanceof StorageCorruption)) throw error
+      segment.indexRemade = true
+      this.#options.log('warn', error.message)
     }
   }
 

@@ -37,6 +37,8 @@ export class Segment {
   offsetIndex: OffsetIndex | undefined
   timeIndex: TimeIndex | undefined
   indexLoading: Promise<void> | undefined
+  /** The indexes were made from the batches in this life. */
+  indexRemade = false
   bytesSinceIndex = 0
   /** Index entries that are in the files already. */
   savedOffsetEntries = 0

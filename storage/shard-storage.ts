@@ -6,7 +6,7 @@
 
 import { invariant } from '../protocol/invariant.ts'
 import type { Arena, Purpose } from './arena.ts'
-import { makeDurableDirectory, parentOf } from './directories.ts'
+import { DurableDirectories, parentOf } from './directories.ts'
 import { BLOCK_BYTES, type Disk, type DiskError } from './disk.ts'
 import { ByteWriter } from './encoding.ts'
 import { asDiskError, Journal } from './journal.ts'
@@ -107,7 +107,7 @@ export class ShardStorage {
   #groups = new Map<number, GroupLog>()
   #removals = new Map<number, Removal>()
   /** Directories whose old files are being removed. */
-  readonly #busyDirectories = new Map<string, Promise<void>>()
+  readonly #busyDirectories = new Map<string, { incarnation: number; done: Promise<void> }>()
   #lastIncarnation = 0
   /** Groups with a tail. */
   readonly #dirty = new Set<GroupLog>()
@@ -172,7 +172,10 @@ export class ShardStorage {
         storage.#armTimer()
       },
       onChunkReady(group) {
-        storage.#request(group, LAY_OUT_CHUNKS)
+        const { files } = group
+        // The job that runs looks again before it ends: no promise per commit.
+        if (files?.running !== undefined) files.wanted = Math.max(files.wanted, LAY_OUT_CHUNKS)
+        else storage.#request(group, LAY_OUT_CHUNKS)
       },
       readSegments: (group, offset, maxBytes, endOffset, atLeastOne) =>
         this.#reader.read(group, offset, maxBytes, endOffset, atLeastOne),
@@ -184,7 +187,7 @@ export class ShardStorage {
 
   async #open(): Promise<void> {
     const { disk, arena, journalDirectory, log } = this.#options
-    await makeDurableDirectory(disk, journalDirectory)
+    await new DurableDirectories(disk).make(journalDirectory)
     const startedMs = this.#options.monotonicMs()
     const recovery = new Recovery(this.#host)
     const ring = await replayJournal({
@@ -238,7 +241,10 @@ export class ShardStorage {
       nowMs: this.#options.nowMs,
       log,
       whenFreed: () => this.#whenFreed(),
-      whenDirectoryFree: (directory) => this.#busyDirectories.get(directory),
+      whenDirectoryFree: (group) => {
+        const busy = this.#busyDirectories.get(group.directory)
+        return busy !== undefined && busy.incarnation < group.incarnation ? busy.done : undefined
+      },
     })
     await this.#journal.start()
     await this.#checkSpace()
@@ -407,7 +413,7 @@ export class ShardStorage {
   /** All states into a fresh file when nothing else is needed, so that the next start reads that file's beginning only. */
   async #shortenReplay(endMs: number): Promise<void> {
     const journal = this.#journal
-    if (this.#groups.size > STATES_AT_CLOSE_MAX || this.#removals.size > 0 || journal.roundBytes < SHORT_REPLAY_BYTES)
+    if (this.#groups.size > STATES_AT_CLOSE_MAX || this.#removals.size > 0 || journal.liveBytes < SHORT_REPLAY_BYTES)
       return
     for (const group of this.#groups.values()) {
       if (group.tail !== undefined || group.uncoveredSequence !== Number.POSITIVE_INFINITY) return
@@ -451,7 +457,10 @@ export class ShardStorage {
   #hasRoom(bytes: number): boolean {
     const need = recordBytes(bytes)
     if (need > this.#journal.runRoomBytes && this.#arena.room('journal') < need + BLOCK_BYTES) return false
-    const unmade = Math.max(0, this.#journal.fileTarget - this.#journal.fileCount) * this.#fileBytes
+    const unmadeFiles = Math.max(0, this.#journal.fileTarget - this.#journal.fileCount)
+    // A block longer than a file makes its file longer.
+    if (need > this.#fileBytes) return this.#journal.freeFileCount + unmadeFiles >= 2
+    const unmade = unmadeFiles * this.#fileBytes
     // One file is kept for what storage itself must write to make room: states, checkpoints, carried entries. A ring made
     // when there was less memory has smaller files, and keeps them.
     const kept = unmade > 0 ? this.#fileBytes : Math.min(this.#fileBytes, this.#journal.largestFileBytes)
@@ -480,18 +489,26 @@ export class ShardStorage {
     groups: readonly GroupLog[],
     work: (group: GroupLog) => Promise<void>,
     closing = false,
+    atOnce = () => JOBS_AT_ONCE,
   ): Promise<void> {
-    let next = 0
-    const worker = async (): Promise<void> => {
-      while (next < groups.length && this.#closing === closing) {
-        const group = groups[next]!
-        next += 1
-        if (!group.removed) await work(group)
-      }
+    const active = new Set<Promise<void>>()
+    for (const group of groups) {
+      while (active.size >= atOnce()) await Promise.race(active)
+      if (this.#closing !== closing) break
+      if (group.removed) continue
+      const job: Promise<void> = work(group).finally(() => active.delete(job))
+      active.add(job)
     }
-    const workers: Promise<void>[] = []
-    for (let count = Math.min(JOBS_AT_ONCE, groups.length); count > 0; count--) workers.push(worker())
-    await Promise.all(workers)
+    await Promise.all(active)
+  }
+
+  /**
+   * Checkpoints at once while the ring turns: few as long as it has room, because what they change in the file system holds
+   * up flush rounds; all there may be when the files run out.
+   */
+  #checkpointsAtOnce(): number {
+    const room = this.#journal.roomBytes / this.#fileBytes
+    return room > 1.6 ? 2 : room > 1.3 ? 8 : JOBS_AT_ONCE
   }
 
   /** Journal memory above half its budget: lay out the older half of what is held. */
@@ -512,12 +529,19 @@ export class ShardStorage {
     for (const group of this.#dirty) oldest = Math.min(oldest, group.tail?.oldestSequence ?? oldest)
     const newest = this.#journal.nextRecordSequence
     const cutoff = oldest + Math.max(1, Math.ceil((newest - oldest) / 2))
+    const carryTotalMax = this.#arena.limitBytes('journal') / 8
     const due: GroupLog[] = []
+    let carried = 0
     for (const group of this.#dirty) {
       const { tail } = group
       if (tail === undefined) this.#dirty.delete(group)
-      else if (tail.oldestSequence < cutoff && tail.committedLength > 0) due.push(group)
+      else if (tail.oldestSequence >= cutoff) continue
+      else if (tail.batchBytes + tail.entryBytes <= CARRY_MAX_BYTES && carried < carryTotalMax) {
+        // A batch or two would hold a whole run: they move together with others like them.
+        carried += group.carryItems(cutoff)
+      } else if (tail.committedLength > 0) due.push(group)
     }
+    if (carried > 0) this.#journal.flush()
     await this.#forEach(due, (group) => this.#request(group, group.isMetadata ? CHECKPOINT : LAY_OUT_ALL))
   }
 
@@ -604,7 +628,12 @@ export class ShardStorage {
       if (emitted % EMIT_AT_ONCE === 0) await journal.whenDurable(journal.nextRecordSequence - 1)
       if (journal.failed !== undefined) return
     }
-    await this.#forEach(jobs, (group) => this.#request(group, CHECKPOINT))
+    await this.#forEach(
+      jobs,
+      (group) => this.#request(group, CHECKPOINT),
+      false,
+      () => this.#checkpointsAtOnce(),
+    )
     if (journal.failed !== undefined || this.#closing) return
     for (const group of jobs) {
       if (!group.removed && (group.tail?.oldestSequence ?? cutoff) < cutoff) group.carryItems(cutoff)
@@ -686,13 +715,14 @@ export class ShardStorage {
     const { disk } = this.#options
     const before = this.#busyDirectories.get(removal.directory)
     const { promise, resolve } = Promise.withResolvers<void>()
-    this.#busyDirectories.set(removal.directory, promise)
+    this.#busyDirectories.set(removal.directory, { incarnation: removal.incarnation, done: promise })
     try {
-      await before
+      await before?.done
       await this.#journal.whenDurable(removal.sequence)
       const files = group?.files
       if (files !== undefined) {
         while (files.running !== undefined) await files.running
+        await files.sweeping?.catch(() => undefined)
         while (files.writesInFlight > 0) {
           await new Promise<void>((wake) => {
             files.whenWritten = wake
@@ -709,7 +739,7 @@ export class ShardStorage {
           if (segment.users === 0) this.#pool.close(segment)
         }
       }
-      await disk.removeDirectory(removal.directory)
+      if (removal.directory !== '') await disk.removeDirectory(removal.directory)
       // A group that never had a file has no directory, and perhaps none above it.
       const parent = parentOf(removal.directory)
       if ((await disk.stat(parent)) !== undefined) await disk.syncDirectory(parent)
@@ -719,7 +749,8 @@ export class ShardStorage {
     } catch (error) {
       if (this.#journal.failed === undefined) throw error
     } finally {
-      if (this.#busyDirectories.get(removal.directory) === promise) this.#busyDirectories.delete(removal.directory)
+      if (this.#busyDirectories.get(removal.directory)?.done === promise)
+        this.#busyDirectories.delete(removal.directory)
       resolve()
     }
   }
@@ -729,7 +760,12 @@ export class ShardStorage {
     for (const group of [...this.#groups.values()]) {
       if (this.#closing || this.#journal.failed !== undefined) return
       if (group.removed || group.isMetadata || group.files === undefined) continue
-      await this.#writeBehind.sweep(group)
+      try {
+        await this.#writeBehind.sweep(group)
+      } catch (error) {
+        // Removed meanwhile, with its directory.
+        if (!group.removed) throw error
+      }
     }
   }
 

@@ -7,7 +7,7 @@
 
 import { maxTimestampOf } from '../protocol/records/batch.ts'
 import type { Arena } from './arena.ts'
-import { makeDurableDirectory } from './directories.ts'
+import { DurableDirectories } from './directories.ts'
 import { BLOCK_BYTES, type Disk, DiskError } from './disk.ts'
 import { asDiskError, type Journal } from './journal.ts'
 import { alignUp } from './journal-format.ts'
@@ -25,6 +25,9 @@ export const LAY_OUT_CHUNKS = 1
 export const LAY_OUT_ALL = 2
 export const CHECKPOINT = 3
 
+/** New segments at once while there is memory to wait in, and when there is not. */
+const CREATIONS_EASY = 1
+const CREATIONS_MAX = 16
 const ALLOCATE_MIN_BYTES = 256 * 1024
 const ALLOCATE_MAX_BYTES = 32 << 20
 /** Index entries that gather before they are written to the file of an active segment. */
@@ -43,7 +46,7 @@ export interface WriteBehindOptions {
   log(level: 'info' | 'warn', message: string): void
   whenFreed(): Promise<void>
   /** Resolves when an earlier group's files in the same directory are gone. */
-  whenDirectoryFree(directory: string): Promise<void> | undefined
+  whenDirectoryFree(group: GroupLog): Promise<void> | undefined
 }
 
 export class WriteBehind {
@@ -51,12 +54,16 @@ export class WriteBehind {
   checkpointCount = 0
   readonly #options: WriteBehindOptions
   readonly #arena: Arena
+  readonly #directories: DurableDirectories
   #writesInFlight = 0
   #slotWaiters: (() => void)[] = []
+  #creations = 0
+  #creationWaiters: (() => void)[] = []
   #canReserve = true
 
   constructor(options: WriteBehindOptions) {
     this.#options = options
+    this.#directories = new DurableDirectories(options.disk)
     this.#arena = options.arena
   }
 
@@ -143,7 +150,7 @@ export class WriteBehind {
         }
       }
       segment ??= await this.#createSegment(group, files, first)
-      if (group.removed) break
+      if (segment === undefined || group.removed) break
       const { count, bytes } = this.#plan(group, segment, chunkBytes)
       await this.#makeChunk(group, files, segment, count, bytes)
     }
@@ -392,11 +399,35 @@ export class WriteBehind {
     group.uncoveredSequence = Number.POSITIVE_INFINITY
   }
 
-  async #createSegment(group: GroupLog, files: GroupFiles, first: TailItem): Promise<Segment> {
-    const { disk, pool, nowMs } = this.#options
+  /**
+   * Makes the next segment's files, a few groups at a time: what that changes in the file system holds up flush rounds, and
+   * partitions that are written to evenly would all do it at the same moment.
+   */
+  async #createSegment(group: GroupLog, files: GroupFiles, first: TailItem): Promise<Segment | undefined> {
+    while (this.#creations >= this.#creationsAtOnce()) {
+      await new Promise<void>((wake) => this.#creationWaiters.push(wake))
+    }
+    if (group.removed) return undefined
+    this.#creations += 1
+    try {
+      return await this.#createSegmentFiles(group, files, first)
+    } finally {
+      this.#creations -= 1
+      this.#creationWaiters.shift()?.()
+    }
+  }
+
+  #creationsAtOnce(): number {
+    const used = this.#arena.usedBytes('journal') / this.#arena.limitBytes('journal')
+    return used > 0.4 ? CREATIONS_MAX : CREATIONS_EASY
+  }
+
+  async #createSegmentFiles(group: GroupLog, files: GroupFiles, first: TailItem): Promise<Segment | undefined> {
+    const { pool, nowMs } = this.#options
     if (!files.directoryMade) {
-      await this.#options.whenDirectoryFree(group.directory)
-      await makeDurableDirectory(disk, group.directory)
+      await this.#options.whenDirectoryFree(group)
+      if (group.removed) return undefined
+      await this.#directories.make(group.directory)
       files.directoryMade = true
     }
     await this.sweep(group)
@@ -470,6 +501,8 @@ export class WriteBehind {
 
   async #sweep(group: GroupLog, files: GroupFiles): Promise<void> {
     const { disk } = this.#options
+    await this.#options.whenDirectoryFree(group)
+    if (group.removed) return
     const names = await disk.list(group.directory)
     const known = new Set(files.segments.map((segment) => segment.path('').slice(group.directory.length + 1)))
     let removed = false

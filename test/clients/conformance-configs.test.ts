@@ -54,7 +54,9 @@ describe('configs', () => {
 
   /** Kafka answers a change before it is in the broker's own image. */
   async function settled(name: string, key: string, wanted: string | undefined): Promise<void> {
-    await eventually(`${key}=${wanted}`, 10_000, async () => ((await override(name, key)) === wanted ? true : undefined))
+    await eventually(`${key}=${wanted}`, 10_000, async () =>
+      (await override(name, key)) === wanted ? true : undefined,
+    )
   }
 
   async function change(
@@ -70,7 +72,9 @@ describe('configs', () => {
       })),
       validateOnly,
     })
-    return resources.map(({ name }) => answer.responses.find((result) => result.resourceName === name)?.errorCode ?? 999)
+    return resources.map(
+      ({ name }) => answer.responses.find((result) => result.resourceName === name)?.errorCode ?? 999,
+    )
   }
 
   /** The code for one change that is only validated, the same at the lowest and the highest version. */
@@ -168,7 +172,14 @@ describe('configs', () => {
     })
 
     test('types come from version 3 on, documentation when asked for', async () => {
-      const keys = ['retention.ms', 'cleanup.policy', 'preallocate', 'compression.type', 'min.cleanable.dirty.ratio', 'segment.bytes']
+      const keys = [
+        'retention.ms',
+        'cleanup.policy',
+        'preallocate',
+        'compression.type',
+        'min.cleanable.dirty.ratio',
+        'segment.bytes',
+      ]
       const { configs } = await read(3, Resource.topic, topic.name, keys)
       assert.deepEqual(Object.fromEntries(configs.map(({ name, configType }) => [name, configType])), {
         'retention.ms': Type.long,
@@ -302,7 +313,11 @@ describe('configs', () => {
     async function replace(version: number, name: string, configs: [string, string | null][], validateOnly = false) {
       const answer = await wire.call(api.alterConfigs, version, {
         resources: [
-          { resourceType: Resource.topic, resourceName: name, configs: configs.map(([name, value]) => ({ name, value })) },
+          {
+            resourceType: Resource.topic,
+            resourceName: name,
+            configs: configs.map(([name, value]) => ({ name, value })),
+          },
         ],
         validateOnly,
       })

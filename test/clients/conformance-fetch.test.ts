@@ -60,11 +60,15 @@ describe('fetch', () => {
     return wire.call(api.fetch, version, {
       maxWaitMs: 0,
       minBytes: 1,
-      topics: wanted.map(({ topic, partition = 0, offset = 0, maxBytes = 1 << 20, currentLeaderEpoch = -1, lastFetchedEpoch = -1 }) => ({
-        topic: topic.name,
-        topicId: topic.id,
-        partitions: [{ partition, fetchOffset: offset, partitionMaxBytes: maxBytes, currentLeaderEpoch, lastFetchedEpoch }],
-      })),
+      topics: wanted.map(
+        ({ topic, partition = 0, offset = 0, maxBytes = 1 << 20, currentLeaderEpoch = -1, lastFetchedEpoch = -1 }) => ({
+          topic: topic.name,
+          topicId: topic.id,
+          partitions: [
+            { partition, fetchOffset: offset, partitionMaxBytes: maxBytes, currentLeaderEpoch, lastFetchedEpoch },
+          ],
+        }),
+      ),
       ...options,
     })
   }
@@ -75,13 +79,16 @@ describe('fetch', () => {
       partitions.map(({ partitionIndex, errorCode, records }) => [
         partitionIndex,
         errorCode,
-        decodeRecords(Buffer.from(records ?? [])).map(({ value }) => value?.toString()).join(''),
+        decodeRecords(Buffer.from(records ?? []))
+          .map(({ value }) => value?.toString())
+          .join(''),
       ]),
     )
   }
 
   const part = (answer: FetchResponse) => answer.responses[0]?.partitions[0]
-  const code = async (version: number, wanted: Wanted, options: Request = {}) => part(await fetchAt(version, [wanted], options))?.errorCode
+  const code = async (version: number, wanted: Wanted, options: Request = {}) =>
+    part(await fetchAt(version, [wanted], options))?.errorCode
   const nobody: NewTopic = { name: 'fetch-unknown', id: UNKNOWN_ID }
 
   describe('errors', () => {
@@ -104,7 +111,13 @@ describe('fetch', () => {
     test('an error comes without offsets and with empty records', async () => {
       const found = part(await fetchAt(12, [{ topic: nobody }]))
       assert.deepEqual(
-        [found?.highWatermark, found?.lastStableOffset, found?.logStartOffset, found?.preferredReadReplica, found?.records?.length],
+        [
+          found?.highWatermark,
+          found?.lastStableOffset,
+          found?.logStartOffset,
+          found?.preferredReadReplica,
+          found?.records?.length,
+        ],
         [-1, -1, -1, -1, 0],
       )
     })
@@ -112,9 +125,15 @@ describe('fetch', () => {
     test('a leader epoch that is older is FENCED_LEADER_EPOCH, a newer one UNKNOWN_LEADER_EPOCH, a negative one not looked at', async () => {
       for (const version of [9, 12, 13, HIGHEST]) {
         if (leaderEpoch > 0) {
-          assert.equal(await code(version, { topic: full, currentLeaderEpoch: leaderEpoch - 1 }), ErrorCode.FENCED_LEADER_EPOCH)
+          assert.equal(
+            await code(version, { topic: full, currentLeaderEpoch: leaderEpoch - 1 }),
+            ErrorCode.FENCED_LEADER_EPOCH,
+          )
         }
-        assert.equal(await code(version, { topic: full, currentLeaderEpoch: leaderEpoch + 1 }), ErrorCode.UNKNOWN_LEADER_EPOCH)
+        assert.equal(
+          await code(version, { topic: full, currentLeaderEpoch: leaderEpoch + 1 }),
+          ErrorCode.UNKNOWN_LEADER_EPOCH,
+        )
         assert.equal(await code(version, { topic: full, currentLeaderEpoch: leaderEpoch }), 0)
         assert.equal(await code(version, { topic: full, currentLeaderEpoch: -5 }), 0)
       }
@@ -132,7 +151,9 @@ describe('fetch', () => {
         [found?.errorCode, found?.divergingEpoch, found?.records?.length],
         [0, { epoch: leaderEpoch, endOffset: 5 }, 0],
       )
-      assert.deepEqual(shown(await fetchAt(12, [{ topic: full, offset: 3, lastFetchedEpoch: leaderEpoch }])), [[0, 0, 'de']])
+      assert.deepEqual(shown(await fetchAt(12, [{ topic: full, offset: 3, lastFetchedEpoch: leaderEpoch }])), [
+        [0, 0, 'de'],
+      ])
     })
 
     test('offsets below the start or beyond the end are OFFSET_OUT_OF_RANGE, the end itself is empty', async () => {
@@ -141,7 +162,10 @@ describe('fetch', () => {
           assert.equal(await code(version, { topic: full, offset }), ErrorCode.OFFSET_OUT_OF_RANGE, `offset ${offset}`)
         }
         const end = part(await fetchAt(version, [{ topic: full, offset: 5 }]))
-        assert.deepEqual([end?.errorCode, end?.highWatermark, end?.lastStableOffset, end?.records?.length], [0, 5, 5, 0])
+        assert.deepEqual(
+          [end?.errorCode, end?.highWatermark, end?.lastStableOffset, end?.records?.length],
+          [0, 5, 5, 0],
+        )
       }
     })
 
@@ -164,7 +188,10 @@ describe('fetch', () => {
 
     test('somebody who fetches as a follower without being one gets NOT_LEADER_OR_FOLLOWER; -2 may', async () => {
       assert.equal(await code(11, { topic: full }, { replicaId: 77 }), ErrorCode.NOT_LEADER_OR_FOLLOWER)
-      assert.equal(await code(16, { topic: full }, { replicaState: { replicaId: 77 } }), ErrorCode.NOT_LEADER_OR_FOLLOWER)
+      assert.equal(
+        await code(16, { topic: full }, { replicaState: { replicaId: 77 } }),
+        ErrorCode.NOT_LEADER_OR_FOLLOWER,
+      )
       assert.equal(await code(11, { topic: full }, { replicaId: -2 }), 0)
     })
 
@@ -202,7 +229,14 @@ describe('fetch', () => {
     test('the first partition with data gives its first batch whole, whatever the limits say', async () => {
       for (const version of [4, 11, HIGHEST]) {
         for (const limit of [0, 1]) {
-          const answer = await fetchAt(version, [{ topic: full, partition: 2 }, { topic: full, maxBytes: limit }], { maxBytes: limit })
+          const answer = await fetchAt(
+            version,
+            [
+              { topic: full, partition: 2 },
+              { topic: full, maxBytes: limit },
+            ],
+            { maxBytes: limit },
+          )
           assert.deepEqual(shown(answer), [
             [2, 0, ''],
             [0, 0, 'abc'],
@@ -212,12 +246,26 @@ describe('fetch', () => {
     })
 
     test('a later partition whose first batch does not fit comes back empty', async () => {
-      const first = await fetchAt(11, [{ topic: full, offset: 4 }, { topic: full, partition: 1 }], { maxBytes: 80 })
+      const first = await fetchAt(
+        11,
+        [
+          { topic: full, offset: 4 },
+          { topic: full, partition: 1 },
+        ],
+        { maxBytes: 80 },
+      )
       assert.deepEqual(shown(first), [
         [0, 0, 'e'],
         [1, 0, ''],
       ])
-      const both = await fetchAt(11, [{ topic: full, offset: 4 }, { topic: full, partition: 1 }], { maxBytes: 1000 })
+      const both = await fetchAt(
+        11,
+        [
+          { topic: full, offset: 4 },
+          { topic: full, partition: 1 },
+        ],
+        { maxBytes: 1000 },
+      )
       assert.deepEqual(shown(both), [
         [0, 0, 'e'],
         [1, 0, 'f'],
@@ -225,7 +273,9 @@ describe('fetch', () => {
     })
 
     test('a partition gives no more than its own limit, and a cut batch is not counted', async () => {
-      const sizes = [3, 1, 1].map((count) => recordBatch({ values: Array.from({ length: count }, () => Buffer.from('x')) }).length)
+      const sizes = [3, 1, 1].map(
+        (count) => recordBatch({ values: Array.from({ length: count }, () => Buffer.from('x')) }).length,
+      )
       const limit = (sizes[0] ?? 0) + (sizes[1] ?? 0) + 5
       const answer = await fetchAt(11, [{ topic: full, maxBytes: limit }])
       assert.deepEqual(shown(answer), [[0, 0, 'abcd']])
@@ -252,7 +302,15 @@ describe('fetch', () => {
 
     test('an unknown partition beside good ones does not end the wait, a bad offset does', async () => {
       assert.ok((await took([{ topic: full, offset: 5 }, { topic: nobody }], { maxWaitMs: 200 })) >= 195)
-      assert.ok((await took([{ topic: full, offset: 5 }, { topic: full, partition: 1, offset: 99 }], long)) < 10_000)
+      assert.ok(
+        (await took(
+          [
+            { topic: full, offset: 5 },
+            { topic: full, partition: 1, offset: 99 },
+          ],
+          long,
+        )) < 10_000,
+      )
     })
 
     test('only unknown partitions, no partitions, or no bytes wanted: answered at once', async () => {
@@ -267,7 +325,14 @@ describe('fetch', () => {
 
     test('a wait ends when records come, and gives them', async () => {
       const writer = await bench.open()
-      const polled = fetchAt(HIGHEST, [{ topic, partition: 0 }, { topic, partition: 1 }], long)
+      const polled = fetchAt(
+        HIGHEST,
+        [
+          { topic, partition: 0 },
+          { topic, partition: 1 },
+        ],
+        long,
+      )
       await append(topic, 1, ['woken'], writer)
       const answer = await polled
       assert.deepEqual(shown(answer), [
@@ -283,7 +348,10 @@ describe('fetch', () => {
       await dropTopic(writer, doomed.name)
       const error = (await polled).responses[0]?.partitions[0]?.errorCode ?? 0
       // In Millrace the owner of a partition may hear of its end before the shard that is asked; clients ask again on both.
-      const fine: number[] = [ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, ...(bench.isKafka ? [] : [ErrorCode.NOT_LEADER_OR_FOLLOWER])]
+      const fine: number[] = [
+        ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+        ...(bench.isKafka ? [] : [ErrorCode.NOT_LEADER_OR_FOLLOWER]),
+      ]
       assert.ok(fine.includes(error), `error ${error}`)
     })
   })
@@ -310,16 +378,25 @@ describe('fetch', () => {
       for (const version of [7, 12, 13]) {
         for (const id of [123_456_789, 0]) {
           const answer = await fetchAt(version, [], session(id, 1))
-          assert.deepEqual([answer.errorCode, answer.sessionId, answer.responses], [ErrorCode.FETCH_SESSION_ID_NOT_FOUND, 0, []])
+          assert.deepEqual(
+            [answer.errorCode, answer.sessionId, answer.responses],
+            [ErrorCode.FETCH_SESSION_ID_NOT_FOUND, 0, []],
+          )
         }
         const { sessionId } = await fetchAt(version, [{ topic: full, offset: 5 }], session(0, 0))
         for (const epoch of [2, 7]) {
           const answer = await fetchAt(version, [], session(sessionId, epoch))
-          assert.deepEqual([answer.errorCode, answer.sessionId, answer.responses], [ErrorCode.INVALID_FETCH_SESSION_EPOCH, 0, []])
+          assert.deepEqual(
+            [answer.errorCode, answer.sessionId, answer.responses],
+            [ErrorCode.INVALID_FETCH_SESSION_EPOCH, 0, []],
+          )
         }
         const next = await fetchAt(version, [], session(sessionId, 1))
         assert.deepEqual([next.errorCode, next.sessionId], [0, sessionId])
-        assert.equal((await fetchAt(version, [], session(sessionId, 1))).errorCode, ErrorCode.INVALID_FETCH_SESSION_EPOCH)
+        assert.equal(
+          (await fetchAt(version, [], session(sessionId, 1))).errorCode,
+          ErrorCode.INVALID_FETCH_SESSION_EPOCH,
+        )
       }
     })
 
@@ -334,15 +411,24 @@ describe('fetch', () => {
     test('an incremental answer shows what changed, and a new partition once', async () => {
       const live = await newTopic(wire, bench.name('fetch'), 3)
       for (const version of [7, HIGHEST]) {
-        const { sessionId } = await fetchAt(version, [{ topic: live, partition: 0, offset: version === 7 ? 0 : 1 }], session(0, 0))
+        const { sessionId } = await fetchAt(
+          version,
+          [{ topic: live, partition: 0, offset: version === 7 ? 0 : 1 }],
+          session(0, 0),
+        )
         assert.deepEqual(shown(await fetchAt(version, [], session(sessionId, 1))), [])
-        assert.deepEqual(shown(await fetchAt(version, [{ topic: live, partition: 1 }], session(sessionId, 2))), [[1, 0, '']])
+        assert.deepEqual(shown(await fetchAt(version, [{ topic: live, partition: 1 }], session(sessionId, 2))), [
+          [1, 0, ''],
+        ])
         await append(live, 0, ['n'])
         assert.deepEqual(shown(await fetchAt(version, [], session(sessionId, 3))), [[0, 0, 'n']])
         // Where nobody says how far it has read, the same comes again.
         assert.deepEqual(shown(await fetchAt(version, [], session(sessionId, 4))), [[0, 0, 'n']])
         const end = version === 7 ? 1 : 2
-        assert.deepEqual(shown(await fetchAt(version, [{ topic: live, partition: 0, offset: end }], session(sessionId, 5))), [])
+        assert.deepEqual(
+          shown(await fetchAt(version, [{ topic: live, partition: 0, offset: end }], session(sessionId, 5))),
+          [],
+        )
       }
     })
 
@@ -361,7 +447,9 @@ describe('fetch', () => {
     test('an error is shown each time', async () => {
       const { sessionId } = await fetchAt(11, [{ topic: full, offset: 99 }], session(0, 0))
       for (const epoch of [1, 2]) {
-        assert.deepEqual(shown(await fetchAt(11, [], session(sessionId, epoch))), [[0, ErrorCode.OFFSET_OUT_OF_RANGE, '']])
+        assert.deepEqual(shown(await fetchAt(11, [], session(sessionId, epoch))), [
+          [0, ErrorCode.OFFSET_OUT_OF_RANGE, ''],
+        ])
       }
       assert.deepEqual(shown(await fetchAt(11, [{ topic: full, offset: 5 }], session(sessionId, 3))), [[0, 0, '']])
       assert.deepEqual(shown(await fetchAt(11, [], session(sessionId, 4))), [])
@@ -379,7 +467,10 @@ describe('fetch', () => {
         assert.deepEqual(shown(both), [[1, 0, 'f']])
         const none = await fetchAt(version, [], { ...session(sessionId, 3), ...forget([1]) })
         assert.deepEqual([none.errorCode, none.sessionId, none.responses], [0, 0, []])
-        assert.equal((await fetchAt(version, [], session(sessionId, 4))).errorCode, ErrorCode.FETCH_SESSION_ID_NOT_FOUND)
+        assert.equal(
+          (await fetchAt(version, [], session(sessionId, 4))).errorCode,
+          ErrorCode.FETCH_SESSION_ID_NOT_FOUND,
+        )
       }
     })
 
@@ -391,7 +482,10 @@ describe('fetch', () => {
       assert.equal((await fetchAt(11, [], session(first, 1))).errorCode, ErrorCode.FETCH_SESSION_ID_NOT_FOUND)
       const last = await fetchAt(11, [{ topic: full }], session(second.sessionId, -1))
       assert.deepEqual([last.sessionId, shown(last)], [0, [[0, 0, 'abcde']]])
-      assert.equal((await fetchAt(11, [], session(second.sessionId, 1))).errorCode, ErrorCode.FETCH_SESSION_ID_NOT_FOUND)
+      assert.equal(
+        (await fetchAt(11, [], session(second.sessionId, 1))).errorCode,
+        ErrorCode.FETCH_SESSION_ID_NOT_FOUND,
+      )
     })
 
     test('partitions that gave data move behind the others, so that a small limit reaches all', async () => {
@@ -422,7 +516,12 @@ describe('fetch', () => {
     test('a session belongs to no connection', async () => {
       const { sessionId } = await fetchAt(12, [{ topic: full }], session(0, 0))
       const other = await bench.open()
-      const answer = await other.call(api.fetch, 12, { maxWaitMs: 0, minBytes: 1, topics: [], ...session(sessionId, 1) })
+      const answer = await other.call(api.fetch, 12, {
+        maxWaitMs: 0,
+        minBytes: 1,
+        topics: [],
+        ...session(sessionId, 1),
+      })
       // Millrace keeps sessions by shard, and a connection may land on another one: the client then opens a new session.
       const fine = bench.isKafka ? [0] : [0, ErrorCode.FETCH_SESSION_ID_NOT_FOUND]
       assert.ok(fine.includes(answer.errorCode), `error ${answer.errorCode}`)
@@ -432,7 +531,9 @@ describe('fetch', () => {
       const first = await newTopic(wire, bench.name('fetch'))
       const { sessionId } = await fetchAt(13, [{ topic: first }], session(0, 0))
       await dropTopic(wire, first.name)
-      assert.deepEqual(shown(await fetchAt(13, [], session(sessionId, 1))), [[0, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, '']])
+      assert.deepEqual(shown(await fetchAt(13, [], session(sessionId, 1))), [
+        [0, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, ''],
+      ])
       await newTopic(wire, first.name)
       assert.deepEqual(shown(await fetchAt(13, [], session(sessionId, 2))), [[0, ErrorCode.INCONSISTENT_TOPIC_ID, '']])
     })

@@ -64,7 +64,12 @@ describe('metadata', () => {
 
   test('an unknown topic is UNKNOWN_TOPIC_OR_PARTITION, an illegal name INVALID_TOPIC_EXCEPTION', async () => {
     for (const version of [4, 8, 9, 10, 12, 13]) {
-      const answer = await ask(version, [{ name: 'metadata-unknown' }, { name: 'not a name' }, { name: '' }, { name: '..' }])
+      const answer = await ask(version, [
+        { name: 'metadata-unknown' },
+        { name: 'not a name' },
+        { name: '' },
+        { name: '..' },
+      ])
       assert.deepEqual(
         answer.topics.map(({ name, errorCode, partitions, topicId }) => [name, errorCode, partitions, topicId]).sort(),
         [
@@ -369,7 +374,10 @@ describe('metadata', () => {
         [a.id, TOPIC_OPERATIONS, false],
       )
       const partition = answer.topics[0]?.partitions[0]
-      assert.deepEqual([partition?.eligibleLeaderReplicas, partition?.lastKnownElr, partition?.offlineReplicas], [[], [], []])
+      assert.deepEqual(
+        [partition?.eligibleLeaderReplicas, partition?.lastKnownElr, partition?.offlineReplicas],
+        [[], [], []],
+      )
     })
   })
 
@@ -394,7 +402,10 @@ describe('metadata', () => {
         [0, ErrorCode.UNSUPPORTED_ENDPOINT_TYPE],
         [3, ErrorCode.UNSUPPORTED_ENDPOINT_TYPE],
       ] as const) {
-        const answer = await wire.call(api.describeCluster, 1, { includeClusterAuthorizedOperations: false, endpointType })
+        const answer = await wire.call(api.describeCluster, 1, {
+          includeClusterAuthorizedOperations: false,
+          endpointType,
+        })
         assert.deepEqual(
           [answer.errorCode, answer.clusterId, answer.controllerId, answer.brokers],
           [error, '', -1, []],

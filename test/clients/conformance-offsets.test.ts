@@ -53,7 +53,10 @@ describe('offsets', () => {
       replicaId,
       isolationLevel,
       topics: [
-        { name: typeof of === 'string' ? of : of.name, partitions: [{ partitionIndex, currentLeaderEpoch, timestamp }] },
+        {
+          name: typeof of === 'string' ? of : of.name,
+          partitions: [{ partitionIndex, currentLeaderEpoch, timestamp }],
+        },
       ],
       timeoutMs: 10_000,
     })
@@ -68,7 +71,12 @@ describe('offsets', () => {
     return [time, offset]
   }
 
-  async function deleteBefore(name: string, offsets: number[], version = 2, partitionIndex = 0): Promise<[number, number][]> {
+  async function deleteBefore(
+    name: string,
+    offsets: number[],
+    version = 2,
+    partitionIndex = 0,
+  ): Promise<[number, number][]> {
     const answer = await wire.call(api.deleteRecords, version, {
       topics: [{ name, partitions: offsets.map((offset) => ({ partitionIndex, offset })) }],
       timeoutMs: 10_000,
@@ -107,6 +115,16 @@ describe('offsets', () => {
       }
     })
 
+    test('the largest timestamp behind a log start that was moved', async () => {
+      const moved = await newTopic(wire, bench.name('offsets'))
+      await append(moved, ['a'], 9000)
+      await append(moved, ['b'], 1000)
+      assert.deepEqual(await deleteBefore(moved.name, [1]), [[0, 1]])
+      // Kafka goes on naming a record that can no longer be read; Millrace names one that can.
+      assert.deepEqual(await found(11, moved, Timestamp.max), bench.isKafka ? [9000, 0] : [1000, 1])
+      assert.deepEqual(await found(11, moved, 5000), [-1, -1])
+    })
+
     test('tiers that do not exist: the local start is the start, the others are -1', async () => {
       assert.deepEqual(await found(8, topic, Timestamp.earliestLocal), [-1, 0])
       assert.deepEqual(await found(9, topic, Timestamp.latestTiered), [-1, -1])
@@ -143,7 +161,10 @@ describe('offsets', () => {
     test('unknown topics and partitions are UNKNOWN_TOPIC_OR_PARTITION', async () => {
       for (const version of [1, 11]) {
         const unknown = await list(version, 'offsets-unknown', Timestamp.latest)
-        assert.deepEqual([unknown.errorCode, unknown.offset, unknown.timestamp], [ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, -1, -1])
+        assert.deepEqual(
+          [unknown.errorCode, unknown.offset, unknown.timestamp],
+          [ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, -1, -1],
+        )
         const partition = await list(version, topic, Timestamp.latest, { partitionIndex: 9 })
         assert.equal(partition.errorCode, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
       }
@@ -220,7 +241,9 @@ describe('offsets', () => {
 
     test('unknown: UNKNOWN_TOPIC_OR_PARTITION', async () => {
       for (const version of [0, 2]) {
-        assert.deepEqual(await deleteBefore('offsets-unknown', [0], version), [[ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, -1]])
+        assert.deepEqual(await deleteBefore('offsets-unknown', [0], version), [
+          [ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, -1],
+        ])
         assert.deepEqual(await deleteBefore(topic.name, [0], version, 7), [[ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, -1]])
       }
     })
@@ -281,7 +304,11 @@ describe('offsets', () => {
       for (const version of [2, 4]) {
         assert.deepEqual(await endOf(version, 'offsets-unknown', 0), [ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, -1, -1])
         assert.deepEqual(await endOf(version, topic.name, 0, 7), [ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, -1, -1])
-        assert.deepEqual(await endOf(version, topic.name, 0, 0, leaderEpoch + 1), [ErrorCode.UNKNOWN_LEADER_EPOCH, -1, -1])
+        assert.deepEqual(await endOf(version, topic.name, 0, 0, leaderEpoch + 1), [
+          ErrorCode.UNKNOWN_LEADER_EPOCH,
+          -1,
+          -1,
+        ])
       }
     })
   })

@@ -16,7 +16,14 @@ const UNKNOWN_ID = 'aaaaaaaaaaaaaaaaaaaaaA'
 const HIGHEST = 13
 
 /** Where the fields of a batch lie. */
-const At = { attributes: 21, lastOffsetDelta: 23, maxTimestamp: 35, producerId: 43, baseSequence: 53, count: 57 } as const
+const At = {
+  attributes: 21,
+  lastOffsetDelta: 23,
+  maxTimestamp: 35,
+  producerId: 43,
+  baseSequence: 53,
+  count: 57,
+} as const
 const Attribute = { gzip: 1, zstd: 4, logAppendTime: 8, transactional: 16, control: 32 } as const
 
 interface Options {
@@ -63,7 +70,13 @@ describe('produce', () => {
   })
   after(() => bench?.close())
 
-  async function produce(version: number, to: NewTopic | string, records: Buffer | null, options: Options = {}, index = 0) {
+  async function produce(
+    version: number,
+    to: NewTopic | string,
+    records: Buffer | null,
+    options: Options = {},
+    index = 0,
+  ) {
     const { acks = -1, transactionalId = null, clientId = 'conformance', timeoutMs = 20_000 } = options
     const name = typeof to === 'string' ? to : to.name
     const topicId = options.topicId ?? (typeof to === 'string' ? UNKNOWN_ID : to.id)
@@ -102,9 +115,7 @@ describe('produce', () => {
     const answer = await wire.call(api.fetch, 11, {
       maxWaitMs: 0,
       minBytes: 0,
-      topics: [
-        { topic: of.name, partitions: [{ partition: index, fetchOffset: offset, partitionMaxBytes: 1 << 20 }] },
-      ],
+      topics: [{ topic: of.name, partitions: [{ partition: index, fetchOffset: offset, partitionMaxBytes: 1 << 20 }] }],
     })
     assert.equal(answer.responses[0]?.partitions[0]?.errorCode, 0)
     return Buffer.from(answer.responses[0]?.partitions[0]?.records ?? [])
@@ -169,8 +180,14 @@ describe('produce', () => {
       for (const version of [3, 12]) {
         for (const acks of [-1, 2]) {
           const options = { acks }
-          assert.equal((await produce(version, 'produce-unknown', one(), options)).errorCode, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
-          assert.equal((await produce(version, topic, one(), options, 9)).errorCode, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+          assert.equal(
+            (await produce(version, 'produce-unknown', one(), options)).errorCode,
+            ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+          )
+          assert.equal(
+            (await produce(version, topic, one(), options, 9)).errorCode,
+            ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+          )
         }
       }
       assert.equal((await produce(13, topic, one(), {}, 9)).errorCode, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
@@ -212,7 +229,10 @@ describe('produce', () => {
     test('acks other than -1, 0, 1 are INVALID_REQUIRED_ACKS, before everything about the records', async () => {
       for (const acks of [2, -2, 100]) {
         assert.equal(await refusal(one(), { acks }), ErrorCode.INVALID_REQUIRED_ACKS)
-        assert.equal(await refusal(recordBatch({ values: [Buffer.from('c')], crc: 1 }), { acks }), ErrorCode.INVALID_REQUIRED_ACKS)
+        assert.equal(
+          await refusal(recordBatch({ values: [Buffer.from('c')], crc: 1 }), { acks }),
+          ErrorCode.INVALID_REQUIRED_ACKS,
+        )
       }
     })
 
@@ -232,15 +252,21 @@ describe('produce', () => {
       moved.writeBigInt64BE(5n, 0)
       assert.equal(await refusal(moved, {}, small), ErrorCode.INVALID_RECORD)
       assert.equal(await refusal(large, {}, small), ErrorCode.MESSAGE_TOO_LARGE)
-      assert.equal(await refusal(recordBatch({ values: [Buffer.from('c')], crc: 1 }), {}, small), ErrorCode.CORRUPT_MESSAGE)
-      const exact = recordBatch({ values: [Buffer.alloc(200 - recordBatch({ values: [Buffer.alloc(100)] }).length + 100)] })
+      assert.equal(
+        await refusal(recordBatch({ values: [Buffer.from('c')], crc: 1 }), {}, small),
+        ErrorCode.CORRUPT_MESSAGE,
+      )
+      const exact = recordBatch({
+        values: [Buffer.alloc(200 - recordBatch({ values: [Buffer.alloc(100)] }).length + 100)],
+      })
       assert.equal(exact.length, 200)
       assert.equal((await produce(9, small, exact)).errorCode, 0)
     })
 
     test('the real log start stands beside validation errors, and -1 beside the others', async () => {
       const small = await newTopic(wire, bench.name('produce'), 1, { 'max.message.bytes': '200' })
-      const startOf = async (records: Buffer, options: Options = {}) => (await produce(8, small, records, options)).logStartOffset
+      const startOf = async (records: Buffer, options: Options = {}) =>
+        (await produce(8, small, records, options)).logStartOffset
       assert.equal(await startOf(changed(one(), (bytes) => bytes.writeInt32BE(2, At.count))), 0)
       assert.equal(await startOf(recordBatch({ values: [Buffer.alloc(300)] })), -1)
       assert.equal(await startOf(recordBatch({ values: [Buffer.from('c')], crc: 1 })), -1)
@@ -278,15 +304,25 @@ describe('produce', () => {
 
     test('records that are shorter or longer than they say are INVALID_RECORD', async () => {
       const longer = Buffer.concat([recordsAt([0]), Buffer.from([0])])
-      assert.equal(await refusal(recordBatch({ values: [Buffer.from('x')], payload: longer })), ErrorCode.INVALID_RECORD)
+      assert.equal(
+        await refusal(recordBatch({ values: [Buffer.from('x')], payload: longer })),
+        ErrorCode.INVALID_RECORD,
+      )
       const shorter = recordsAt([0]).subarray(0, -1)
-      assert.equal(await refusal(recordBatch({ values: [Buffer.from('x')], payload: shorter })), ErrorCode.INVALID_RECORD)
+      assert.equal(
+        await refusal(recordBatch({ values: [Buffer.from('x')], payload: shorter })),
+        ErrorCode.INVALID_RECORD,
+      )
     })
 
     test('a codec nobody knows, and bytes that are not what the codec writes', async () => {
       const unknown = await refusal(recordBatch({ values: [Buffer.from('x')], attributes: 6 }))
       const garbage = await refusal(
-        recordBatch({ values: [Buffer.from('x')], attributes: Attribute.gzip, payload: Buffer.from('not gzip at all') }),
+        recordBatch({
+          values: [Buffer.from('x')],
+          attributes: Attribute.gzip,
+          payload: Buffer.from('not gzip at all'),
+        }),
       )
       // Kafka fails inside; Millrace says what is wrong.
       assert.deepEqual(
@@ -305,7 +341,10 @@ describe('produce', () => {
     })
 
     test('a topic codec stores other batches anew, and their size counts again', async () => {
-      const plain = await newTopic(wire, bench.name('produce'), 1, { 'compression.type': 'uncompressed', 'max.message.bytes': '500' })
+      const plain = await newTopic(wire, bench.name('produce'), 1, {
+        'compression.type': 'uncompressed',
+        'max.message.bytes': '500',
+      })
       const values = ['a', 'b'].map((text) => Buffer.from(text))
       const payload = gzipSync(recordsAt([0, 1]))
       assert.equal((await produce(9, plain, recordBatch({ values, attributes: Attribute.gzip, payload }))).errorCode, 0)
@@ -318,7 +357,15 @@ describe('produce', () => {
           [1, 'g'],
         ],
       )
-      const body = new Bytes().int8(0).varint(0).varint(0).varint(-1).varint(900).raw(Buffer.alloc(900)).varint(0).done()
+      const body = new Bytes()
+        .int8(0)
+        .varint(0)
+        .varint(0)
+        .varint(-1)
+        .varint(900)
+        .raw(Buffer.alloc(900))
+        .varint(0)
+        .done()
       const large = gzipSync(new Bytes().varint(body.length).raw(body).done())
       const expanding = recordBatch({ values: [Buffer.from('x')], attributes: Attribute.gzip, payload: large })
       assert.ok(expanding.length < 500)
@@ -333,11 +380,18 @@ describe('produce', () => {
         'segment.bytes': '1048576',
         'max.message.bytes': '3000000',
       })
-      assert.equal(await refusal(recordBatch({ values: [Buffer.alloc(1_100_000)] }), {}, small), ErrorCode.RECORD_LIST_TOO_LARGE)
+      assert.equal(
+        await refusal(recordBatch({ values: [Buffer.alloc(1_100_000)] }), {}, small),
+        ErrorCode.RECORD_LIST_TOO_LARGE,
+      )
     })
 
     test('what is stored: the offset, the epoch and the true largest timestamp, with a fitting CRC', async () => {
-      const { baseOffset } = await produce(9, topic, changed(one(), (bytes) => bytes.writeBigInt64BE(99n, At.maxTimestamp)))
+      const { baseOffset } = await produce(
+        9,
+        topic,
+        changed(one(), (bytes) => bytes.writeBigInt64BE(99n, At.maxTimestamp)),
+      )
       const bytes = await stored(topic, baseOffset)
       assert.equal(Number(bytes.readBigInt64BE(0)), baseOffset)
       assert.ok(bytes.readInt32BE(12) >= 0)
@@ -361,7 +415,11 @@ describe('produce', () => {
     })
 
     test('timestamps beyond the limits are INVALID_TIMESTAMP with every bad record listed; -1 passes', async () => {
-      const late = await produce(8, topic, recordBatch({ values: [Buffer.from('a'), Buffer.from('b')], timestampMs: Date.now() + 3_700_000 }))
+      const late = await produce(
+        8,
+        topic,
+        recordBatch({ values: [Buffer.from('a'), Buffer.from('b')], timestampMs: Date.now() + 3_700_000 }),
+      )
       assert.equal(late.errorCode, ErrorCode.INVALID_TIMESTAMP)
       assert.deepEqual(
         late.recordErrors.map(({ batchIndex }) => batchIndex),
@@ -371,7 +429,10 @@ describe('produce', () => {
       const strict = await newTopic(wire, bench.name('produce'), 1, { 'message.timestamp.before.max.ms': '1000' })
       const old = recordBatch({ values: [Buffer.from('o')], timestampMs: Date.now() - 60_000 })
       assert.equal(await refusal(old, {}, strict), ErrorCode.INVALID_TIMESTAMP)
-      assert.equal((await produce(9, strict, recordBatch({ values: [Buffer.from('n')], timestampMs: -1 }))).errorCode, 0)
+      assert.equal(
+        (await produce(9, strict, recordBatch({ values: [Buffer.from('n')], timestampMs: -1 }))).errorCode,
+        0,
+      )
     })
   })
 
@@ -407,7 +468,11 @@ describe('produce', () => {
         ],
       })
       assert.deepEqual(
-        answer.responses[0]?.partitionResponses.map(({ index, errorCode, baseOffset }) => [index, errorCode, baseOffset]),
+        answer.responses[0]?.partitionResponses.map(({ index, errorCode, baseOffset }) => [
+          index,
+          errorCode,
+          baseOffset,
+        ]),
         [[1, 0, before]],
       )
       assert.deepEqual(
@@ -441,6 +506,12 @@ describe('produce', () => {
           [7, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION],
         ],
       )
+    })
+
+    test('min.insync.replicas counts no more than the replicas there are', async () => {
+      const strict = await newTopic(wire, bench.name('produce'), 1, { 'min.insync.replicas': '3' })
+      for (const acks of [-1, 1]) assert.equal((await produce(9, strict, one(), { acks })).errorCode, 0)
+      assert.equal(await endOffset(strict), 2)
     })
 
     test('acks 0 with an error closes the connection', async () => {
@@ -483,7 +554,8 @@ describe('produce', () => {
 
     test('one of the last five batches again is answered as before, with the time of the batch', async () => {
       const { send } = await producer()
-      for (let sequence = 0; sequence < 6; sequence++) assert.deepEqual((await send(sequence, 1, 0, 1000 + sequence)).result, [0, sequence])
+      for (let sequence = 0; sequence < 6; sequence++)
+        assert.deepEqual((await send(sequence, 1, 0, 1000 + sequence)).result, [0, sequence])
       for (let sequence = 1; sequence < 6; sequence++) {
         const again = await send(sequence, 1, 0, 1000 + sequence)
         assert.deepEqual([again.result, again.logAppendTimeMs], [[0, sequence], 1000 + sequence])
@@ -557,7 +629,10 @@ describe('produce', () => {
     test('every call gives another producer id at epoch 0', async () => {
       const ids = new Set<number>()
       for (const version of [0, 1, 2, 3, 4, 5]) {
-        const answer = await wire.call(api.initProducerId, version, { transactionalId: null, transactionTimeoutMs: 1000 })
+        const answer = await wire.call(api.initProducerId, version, {
+          transactionalId: null,
+          transactionTimeoutMs: 1000,
+        })
         assert.deepEqual([answer.errorCode, answer.producerEpoch], [0, 0])
         ids.add(answer.producerId)
       }
@@ -566,14 +641,20 @@ describe('produce', () => {
 
     test('an empty transactional id is INVALID_REQUEST', async () => {
       for (const version of [0, 5]) {
-        const { errorCode } = await wire.call(api.initProducerId, version, { transactionalId: '', transactionTimeoutMs: 1000 })
+        const { errorCode } = await wire.call(api.initProducerId, version, {
+          transactionalId: '',
+          transactionTimeoutMs: 1000,
+        })
         assert.equal(errorCode, ErrorCode.INVALID_REQUEST)
       }
     })
 
     test('a transactional id', { skip: process.env.MILLRACE_TEST_BROKER === 'kafka' }, async () => {
       // Transactions are not served yet; the code is one that clients take for final.
-      const { errorCode } = await wire.call(api.initProducerId, 4, { transactionalId: 'tx', transactionTimeoutMs: 1000 })
+      const { errorCode } = await wire.call(api.initProducerId, 4, {
+        transactionalId: 'tx',
+        transactionTimeoutMs: 1000,
+      })
       assert.equal(errorCode, ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
     })
   })

@@ -34,9 +34,19 @@ describe('topics', () => {
   })
   after(() => bench?.close())
 
-  async function create(version: number, topics: Asked[], options: { validateOnly?: boolean; timeoutMs?: number } = {}) {
+  async function create(
+    version: number,
+    topics: Asked[],
+    options: { validateOnly?: boolean; timeoutMs?: number } = {},
+  ) {
     const answer = await wire.call(api.createTopics, version, {
-      topics: topics.map((topic) => ({ numPartitions: 1, replicationFactor: 1, assignments: [], configs: [], ...topic })),
+      topics: topics.map((topic) => ({
+        numPartitions: 1,
+        replicationFactor: 1,
+        assignments: [],
+        configs: [],
+        ...topic,
+      })),
       timeoutMs: 30_000,
       ...options,
     })
@@ -49,7 +59,11 @@ describe('topics', () => {
     for (const version of [2, 7]) {
       const [answer, ...more] = await create(version, [topic], { validateOnly: true })
       assert.deepEqual([answer?.name, more], [topic.name, []])
-      assert.equal(answer?.errorMessage === null, answer?.errorCode === 0, 'a message stands beside every error, and only there')
+      assert.equal(
+        answer?.errorMessage === null,
+        answer?.errorCode === 0,
+        'a message stands beside every error, and only there',
+      )
       codes.push(answer?.errorCode ?? 0)
     }
     assert.equal(codes[0], codes[1])
@@ -123,7 +137,11 @@ describe('topics', () => {
         { name: 'segment.bytes', value: '1' },
         { name: 'message.timestamp.type', value: 'Never' },
       ]) {
-        assert.equal(await refusal({ name, configs: [config], numPartitions: 0 }), ErrorCode.INVALID_CONFIG, config.name)
+        assert.equal(
+          await refusal({ name, configs: [config], numPartitions: 0 }),
+          ErrorCode.INVALID_CONFIG,
+          config.name,
+        )
       }
     })
 
@@ -171,7 +189,10 @@ describe('topics', () => {
 
     test('counts: INVALID_REPLICATION_FACTOR before INVALID_PARTITIONS, and -1 is the default in every version', async () => {
       const name = bench.name('topics')
-      assert.equal(await refusal({ name, replicationFactor: 0, numPartitions: 0 }), ErrorCode.INVALID_REPLICATION_FACTOR)
+      assert.equal(
+        await refusal({ name, replicationFactor: 0, numPartitions: 0 }),
+        ErrorCode.INVALID_REPLICATION_FACTOR,
+      )
       assert.equal(await refusal({ name, replicationFactor: -2 }), ErrorCode.INVALID_REPLICATION_FACTOR)
       assert.equal(await refusal({ name, replicationFactor: 2 }), ErrorCode.INVALID_REPLICATION_FACTOR)
       assert.equal(await refusal({ name, numPartitions: 0 }), ErrorCode.INVALID_PARTITIONS)
@@ -248,7 +269,10 @@ describe('topics', () => {
     })
 
     test('cleanup.policy=compact', async () => {
-      const code = await refusal({ name: bench.name('topics'), configs: [{ name: 'cleanup.policy', value: 'compact' }] })
+      const code = await refusal({
+        name: bench.name('topics'),
+        configs: [{ name: 'cleanup.policy', value: 'compact' }],
+      })
       // Nothing compacts yet in Millrace, and a log that only grows is no answer.
       assert.equal(code, bench.isKafka ? 0 : ErrorCode.INVALID_CONFIG)
     })
@@ -293,13 +317,10 @@ describe('topics', () => {
     test('an unknown name is UNKNOWN_TOPIC_OR_PARTITION, illegal or not; an unknown id UNKNOWN_TOPIC_ID', async () => {
       for (const version of [1, 4, 5, 6]) {
         const answer = await remove(version, [{ name: 'topics-unknown' }, { name: 'not a name' }])
-        assert.deepEqual(
-          answer.map(({ name, errorCode }) => [name, errorCode]).sort(),
-          [
-            ['not a name', ErrorCode.UNKNOWN_TOPIC_OR_PARTITION],
-            ['topics-unknown', ErrorCode.UNKNOWN_TOPIC_OR_PARTITION],
-          ],
-        )
+        assert.deepEqual(answer.map(({ name, errorCode }) => [name, errorCode]).sort(), [
+          ['not a name', ErrorCode.UNKNOWN_TOPIC_OR_PARTITION],
+          ['topics-unknown', ErrorCode.UNKNOWN_TOPIC_OR_PARTITION],
+        ])
         assert.ok(answer.every(({ errorMessage }) => (errorMessage !== null) === version >= 5))
       }
       const [byId] = await remove(6, [{ topicId: UNKNOWN_ID }])
@@ -367,7 +388,9 @@ describe('topics', () => {
     test('a count that does not grow is INVALID_PARTITIONS', async () => {
       for (const version of [0, 3]) {
         for (const count of [2, 1, 0, -1]) {
-          assert.deepEqual(await grow(version, [{ name: grown.name, count }]), [[grown.name, ErrorCode.INVALID_PARTITIONS]])
+          assert.deepEqual(await grow(version, [{ name: grown.name, count }]), [
+            [grown.name, ErrorCode.INVALID_PARTITIONS],
+          ])
         }
       }
     })
@@ -394,7 +417,9 @@ describe('topics', () => {
         [{ brokerIds: [brokerId, brokerId] }],
         [{ brokerIds: [] }],
       ]) {
-        assert.deepEqual(await grow(3, [{ name, count: 3, assignments }]), [[name, ErrorCode.INVALID_REPLICA_ASSIGNMENT]])
+        assert.deepEqual(await grow(3, [{ name, count: 3, assignments }]), [
+          [name, ErrorCode.INVALID_REPLICA_ASSIGNMENT],
+        ])
       }
       assert.deepEqual(await grow(3, [{ name, count: 3, assignments: [{ brokerIds: [brokerId] }] }]), [[name, 0]])
     })
@@ -410,10 +435,13 @@ describe('topics', () => {
         ],
         { validateOnly: false },
       )
-      assert.deepEqual(answer.sort(), [
-        ['topics-unknown', ErrorCode.UNKNOWN_TOPIC_OR_PARTITION],
-        [name, 0],
-      ].sort())
+      assert.deepEqual(
+        answer.sort(),
+        [
+          ['topics-unknown', ErrorCode.UNKNOWN_TOPIC_OR_PARTITION],
+          [name, 0],
+        ].sort(),
+      )
       await eventually('four partitions', 10_000, async () => {
         const { topics } = await wire.call(api.metadata, 9, { topics: [{ name }] })
         return topics[0]?.partitions.length === 4 ? true : undefined

@@ -25,7 +25,8 @@ test('appends of many groups share one flush round', async () => {
   const disk = newDisk()
   const shard = await openShard(disk)
   const logs = [1, 2, 3, 4, 5].map((groupId) => shard.storage.create(groupId, `/data/t-${groupId}`, CONFIG))
-  await makeDurable(shard, ...logs)
+  shard.storage.flush()
+  await settle(20)
   const before = disk.durableWriteCount
   for (const log of logs) append(log, makeBatch(1, 200, log.groupId))
   await makeDurable(shard, ...logs)

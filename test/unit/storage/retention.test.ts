@@ -44,8 +44,7 @@ test('without delete in the policy only what lies below the log start goes', () 
 
 test('a segment rolls by size, by record time and by offsets, but never while it is empty', () => {
   const segment = new Segment('/t', 100, 101, 0)
-  const batch = (endOffset: number, bytes = 50): TailItem =>
-    new TailItem(1, 1, 0, 0, endOffset - 1, bytes, 0, 0, 0)
+  const batch = (endOffset: number, bytes = 50): TailItem => new TailItem(1, 1, 0, 0, endOffset - 1, bytes, 0, 0, 0)
   const config = { ...CONFIG, segmentBytes: 1000, segmentMs: 1000 }
   assert.equal(mustRoll(segment, 0, batch(101, 5000), 0, config, 0), false)
   assert.equal(mustRoll(segment, 950, batch(101), -1, config, 0), false)
