@@ -4,7 +4,7 @@
 // mailbox message, and the bytes stay in this shard's arena until the owner has answered. What is read from another shard is
 // written to the socket straight from that shard's arena and released with a message when the socket is done.
 
-import { ErrorCode } from '../../protocol/errors.ts'
+import type { ErrorCode } from '../../protocol/errors.ts'
 import type { FrameMemory } from '../net/connection.ts'
 import { type AppendResult, type AppendSink, appendRefused, type RecordError } from '../partition/append.ts'
 import type { Partition, Watcher } from '../partition/partition.ts'
@@ -31,6 +31,8 @@ export interface DataPlaneOptions {
   readonly inFlight: InFlightMemory
   post(): Post
   partition(groupId: number): Partition | undefined
+  /** Why partition() knows nothing of a group: deleted, or led elsewhere. */
+  whyMissing(groupId: number): Exclude<ErrorCode, typeof ErrorCode.NONE>
 }
 
 export interface ReadSink {
@@ -77,7 +79,7 @@ export class DataPlane {
     const owner = shardOf(groupId, this.#options.shardCount)
     if (owner === this.#options.shardId) {
       const partition = this.#options.partition(groupId)
-      if (partition === undefined) sink.appended(slot, appendRefused(ErrorCode.NOT_LEADER_OR_FOLLOWER))
+      if (partition === undefined) sink.appended(slot, appendRefused(this.#options.whyMissing(groupId)))
       else partition.append(batch, sink, slot)
       return
     }
@@ -125,7 +127,7 @@ export class DataPlane {
     const batch = at < 0 ? reader.rest() : this.#options.arenas[from]!.subarray(at, at + length)
     const sink = new RemoteAppendSink(this.#options.post(), from)
     const partition = this.#options.partition(groupId)
-    if (partition === undefined) sink.appended(id, appendRefused(ErrorCode.NOT_LEADER_OR_FOLLOWER))
+    if (partition === undefined) sink.appended(id, appendRefused(this.#options.whyMissing(groupId)))
     else partition.append(batch, sink, id)
   }
 
@@ -221,7 +223,7 @@ export class DataPlane {
       const read = reads[at]!
       const partition = this.#options.partition(read.groupId)
       if (partition === undefined) {
-        results.push(readRefused(ErrorCode.NOT_LEADER_OR_FOLLOWER))
+        results.push(readRefused(this.#options.whyMissing(read.groupId)))
         continue
       }
       if (watcher !== undefined) partition.watch(watcher, slots[at]!)

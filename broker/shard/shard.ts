@@ -5,6 +5,7 @@
 // their leaders, and tells everybody.
 
 import { decoder, encoder } from '../../protocol/compile.ts'
+import { ErrorCode } from '../../protocol/errors.ts'
 import { Reader } from '../../protocol/reader.ts'
 import type { Fields, Input } from '../../protocol/schema.ts'
 import { Writer } from '../../protocol/writer.ts'
@@ -145,6 +146,10 @@ export class Shard implements DataShard, ConnectionHost {
       },
       post: () => this.#post,
       partition: (groupId) => this.#partitions.get(groupId),
+      whyMissing: (groupId) =>
+        this.image.partitionByGroup(groupId) === undefined
+          ? ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+          : ErrorCode.NOT_LEADER_OR_FOLLOWER,
     })
     this.#dispatcher = new Dispatcher({
       shard: this,

@@ -45,7 +45,17 @@ describe('settings', { skip: process.env.MILLRACE_TEST_BOOTSTRAP !== undefined }
   })
   after(() => bench?.close())
 
-  function join(asked: { groupId: string; memberId?: string; groupInstanceId?: string; sessionTimeoutMs?: number; rebalanceTimeoutMs?: number }, through: Wire = wire, version = 9) {
+  function join(
+    asked: {
+      groupId: string
+      memberId?: string
+      groupInstanceId?: string
+      sessionTimeoutMs?: number
+      rebalanceTimeoutMs?: number
+    },
+    through: Wire = wire,
+    version = 9,
+  ) {
     return through.call(api.joinGroup, version, {
       memberId: '',
       sessionTimeoutMs: 10_000,
@@ -58,7 +68,9 @@ describe('settings', { skip: process.env.MILLRACE_TEST_BOOTSTRAP !== undefined }
 
   async function enter(asked: Parameters<typeof join>[0], through: Wire = wire) {
     const first = await join(asked, through)
-    return first.errorCode === ErrorCode.MEMBER_ID_REQUIRED ? join({ ...asked, memberId: first.memberId }, through) : first
+    return first.errorCode === ErrorCode.MEMBER_ID_REQUIRED
+      ? join({ ...asked, memberId: first.memberId }, through)
+      : first
   }
 
   async function beat(groupId: string, memberId: string, generationId: number): Promise<number> {
@@ -100,7 +112,9 @@ describe('settings', { skip: process.env.MILLRACE_TEST_BOOTSTRAP !== undefined }
   })
 
   test('num.partitions is what -1 stands for', async () => {
-    const topics = [{ name: bench.name('settings'), numPartitions: -1, replicationFactor: -1, assignments: [], configs: [] }]
+    const topics = [
+      { name: bench.name('settings'), numPartitions: -1, replicationFactor: -1, assignments: [], configs: [] },
+    ]
     const answer = await wire.call(api.createTopics, 7, { topics, validateOnly: true })
     assert.deepEqual([answer.topics[0]?.errorCode, answer.topics[0]?.numPartitions], [0, 3])
   })
@@ -133,7 +147,10 @@ describe('settings', { skip: process.env.MILLRACE_TEST_BOOTSTRAP !== undefined }
 
   test('max.request.partition.size.limit bounds a page, whatever is asked', async () => {
     const of = await newTopic(wire, bench.name('settings'), 5)
-    const answer = await wire.call(api.describeTopicPartitions, 0, { topics: [{ name: of.name }], responsePartitionLimit: 100 })
+    const answer = await wire.call(api.describeTopicPartitions, 0, {
+      topics: [{ name: of.name }],
+      responsePartitionLimit: 100,
+    })
     assert.deepEqual(
       [answer.topics[0]?.partitions.length, answer.nextCursor],
       [2, { topicName: of.name, partitionIndex: 2 }],
@@ -184,7 +201,9 @@ describe('settings', { skip: process.env.MILLRACE_TEST_BOOTSTRAP !== undefined }
       assert.equal(joined.errorCode, 0)
       await sync(groupId, joined.memberId, 1)
       assert.equal(await stateOf(groupId), 'Stable')
-      await eventually('the end of the session', 10_000, async () => ((await stateOf(groupId)) === 'Empty' ? true : undefined))
+      await eventually('the end of the session', 10_000, async () =>
+        (await stateOf(groupId)) === 'Empty' ? true : undefined,
+      )
       assert.equal(await beat(groupId, joined.memberId, 1), ErrorCode.UNKNOWN_MEMBER_ID)
       assert.equal((await enter({ groupId })).generationId, 3)
     }
@@ -203,7 +222,9 @@ describe('settings', { skip: process.env.MILLRACE_TEST_BOOTSTRAP !== undefined }
           groupId,
           memberId,
           generationIdOrMemberEpoch: 1,
-          topics: [{ name: of.name, partitions: [{ partitionIndex: 0, committedOffset: round, committedMetadata: null }] }],
+          topics: [
+            { name: of.name, partitions: [{ partitionIndex: 0, committedOffset: round, committedMetadata: null }] },
+          ],
         })
         assert.equal(answer.topics[0]?.partitions[0]?.errorCode, 0)
       }
@@ -216,7 +237,10 @@ describe('settings', { skip: process.env.MILLRACE_TEST_BOOTSTRAP !== undefined }
     const late = await enter({ groupId, rebalanceTimeoutMs: 700 })
     await sync(groupId, late.memberId, 1)
     const joined = await enter({ groupId, rebalanceTimeoutMs: 700 }, other)
-    assert.deepEqual([joined.errorCode, joined.generationId, joined.leader, joined.members.length], [0, 2, joined.memberId, 1])
+    assert.deepEqual(
+      [joined.errorCode, joined.generationId, joined.leader, joined.members.length],
+      [0, 2, joined.memberId, 1],
+    )
     assert.equal(await beat(groupId, late.memberId, 1), ErrorCode.UNKNOWN_MEMBER_ID)
   })
 
