@@ -55,8 +55,6 @@ export interface StorageOptions {
   readonly openFilesMax?: number
   /** Quiet for so long, a partition's gathered data goes to its segment. Default 5000. */
   readonly idleMs?: number
-  /** Below so much free space spaceLow is true. Default 256 MiB. */
-  readonly freeSpaceMinBytes?: number
   /** close() leaves what is not in segments after so long to the journal. Default 1500. */
   readonly closeBudgetMs?: number
 }
@@ -88,6 +86,8 @@ const IDLE_MIN_BYTES = 64 * 1024
 /** A tail this small is repeated in the journal rather than flushed to a segment of its own. */
 const CARRY_MAX_BYTES = 4096
 const JOBS_AT_ONCE = 32
+/** Partitions that fell quiet are in no hurry, and their syncs would hold up the flush rounds of those that are not. */
+const IDLE_JOBS_PER_TICK = 2
 const EMIT_AT_ONCE = 256
 /** close() repeats all states in a fresh journal file for up to so many groups, when there is so much to replay otherwise. */
 const STATES_AT_CLOSE_MAX = 20_000
@@ -124,7 +124,6 @@ export class ShardStorage {
   #relieving = false
   #releasing = false
   #background = new Set<Promise<void>>()
-  #spaceLow = false
 
   /**
    * Replays the journal; the groups it knows are then in groups(), with the config of DEFAULT_LOG_CONFIG until the broker
@@ -247,7 +246,6 @@ export class ShardStorage {
       },
     })
     await this.#journal.start()
-    await this.#checkSpace()
     if (recovery.recordCount > 0) {
       const tookMs = Math.round(this.#options.monotonicMs() - startedMs)
       log(
@@ -273,11 +271,6 @@ export class ShardStorage {
 
   get failed(): DiskError | undefined {
     return this.#journal.failed
-  }
-
-  /** The device is nearly full: appends should be refused before it is. Looked at every few seconds while there is traffic. */
-  get spaceLow(): boolean {
-    return this.#spaceLow
   }
 
   /** Largest batch that canAccept() will ever say yes to. */
@@ -821,23 +814,13 @@ export class ShardStorage {
       else if (
         this.#tick - tail.lastTick >= idleTicks &&
         tail.committedBytes >= IDLE_MIN_BYTES &&
-        started < JOBS_AT_ONCE
+        started < IDLE_JOBS_PER_TICK
       ) {
         started += 1
         this.#request(group, CHECKPOINT)
       }
     }
-    if (this.#tick % 5 === 1) this.#inBackground(this.#checkSpace())
     this.#onRing()
     this.#relieve()
-  }
-
-  async #checkSpace(): Promise<void> {
-    const { freeBytes } = await this.#options.disk.freeSpace(this.#options.journalDirectory)
-    const low = freeBytes < (this.#options.freeSpaceMinBytes ?? 256 << 20)
-    if (low !== this.#spaceLow) {
-      this.#spaceLow = low
-      this.#options.log(low ? 'warn' : 'info', `${this.#options.journalDirectory}: ${freeBytes} bytes of disk are free`)
-    }
   }
 }

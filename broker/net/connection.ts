@@ -84,6 +84,8 @@ export class Connection implements StreamSocketEvents {
   readonly #host: ConnectionHost
   readonly #replies: Reply[] = []
   #repliesAt = 0
+  #takenBytes = 0
+  #takenMs: number
   #stopped = false
   #waitsForRoom = false
   // A frame that is still coming in: its length prefix, then its bytes.
@@ -103,6 +105,7 @@ export class Connection implements StreamSocketEvents {
     this.clientHost = `/${socket.remoteHost}`
     this.openedMs = nowMs
     this.activeMs = nowMs
+    this.#takenMs = nowMs
   }
 
   /** Whether part of a frame has come in and the rest has not. */
@@ -112,6 +115,16 @@ export class Connection implements StreamSocketEvents {
 
   get openReplies(): number {
     return this.#replies.length - this.#repliesAt
+  }
+
+  /** For how long the client has taken nothing of the answers that wait for it; 0 when none wait. To be asked regularly. */
+  unreadForMs(nowMs: number): number {
+    const { bufferedBytes, takenBytes } = this.#socket
+    if (bufferedBytes === 0 || takenBytes !== this.#takenBytes) {
+      this.#takenBytes = takenBytes
+      this.#takenMs = nowMs
+    }
+    return nowMs - this.#takenMs
   }
 
   get unsentBytes(): number {

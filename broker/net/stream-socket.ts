@@ -14,6 +14,8 @@ export interface StreamSocket {
   readonly remoteHost: string
   /** Bytes written that the operating system has not taken yet. */
   readonly bufferedBytes: number
+  /** Bytes that the operating system has taken so far. */
+  readonly takenBytes: number
   open(events: StreamSocketEvents): void
   /** Writes all fragments in order; they stay unchanged until `done` is called, which happens in every case. */
   write(fragments: readonly Uint8Array[], done: () => void): void

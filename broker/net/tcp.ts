@@ -9,6 +9,8 @@ import type { StreamSocket, StreamSocketEvents } from './stream-socket.ts'
 
 interface RawHandle {
   reading: boolean
+  readonly bytesWritten: number
+  readonly writeQueueSize: number
 }
 
 interface SocketInternals {
@@ -35,6 +37,12 @@ export class TcpStreamSocket implements StreamSocket {
 
   get bufferedBytes(): number {
     return this.#socket?.writableLength ?? 0
+  }
+
+  get takenBytes(): number {
+    // What the stream has given away may still lie in libuv's queue: only the handle knows how much of it.
+    const handle = (this.#socket as unknown as SocketInternals | undefined)?._handle
+    return handle == null ? 0 : handle.bytesWritten - handle.writeQueueSize
   }
 
   open(events: StreamSocketEvents): void {

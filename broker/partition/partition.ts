@@ -64,6 +64,13 @@ export interface PartitionHost {
   /** Whether the journal takes so many bytes now; after a no, onRoom() calls when it may again. */
   canAccept(bytes: number): boolean
   onRoom(call: () => void): void
+  /**
+   * Bytes that reads may still hold until their sockets have taken them: clients that do not read must not pin the whole
+   * memory. Nothing is read when it is 0 or less.
+   */
+  readonly readBytesLeft: number
+  /** So many bytes are held by a read, or, negative, no longer. */
+  lent(bytes: number): void
   /** So many bytes go into the log now: counted against the room on the disk. */
   appending(bytes: number): void
   /** What canAccept() would never say yes to: the shard's memory is too small for it. */
@@ -386,12 +393,13 @@ export class Partition implements ReplicaOwner {
     }
     if (fetchOffset < start || fetchOffset > log.logEndOffset) return readRefused(ErrorCode.OFFSET_OUT_OF_RANGE)
     const endOffset = read.readCommitted ? this.lastStableOffset : this.#highWatermark
-    if (fetchOffset >= endOffset) {
+    const left = this.#host.readBytesLeft
+    if (fetchOffset >= endOffset || left <= 0) {
       return readEmpty(this.#highWatermark, this.lastStableOffset, start, this.leaderEpoch)
     }
     let result: ReadResult | Promise<ReadResult>
     try {
-      result = log.read(fetchOffset, read.maxBytes, endOffset, true)
+      result = log.read(fetchOffset, Math.min(read.maxBytes, left), endOffset, true)
     } catch (error) {
       return this.#readFailed(error)
     }
@@ -405,6 +413,8 @@ export class Partition implements ReplicaOwner {
   }
 
   #readResult(result: ReadResult): PartitionReadResult {
+    const { bytes } = result
+    this.#host.lent(bytes)
     return {
       error: ErrorCode.NONE,
       highWatermark: this.#highWatermark,
@@ -414,8 +424,11 @@ export class Partition implements ReplicaOwner {
       leaderEpoch: this.leaderEpoch,
       fragments: result.fragments,
       arenaOffsets: result.arenaOffsets,
-      bytes: result.bytes,
-      release: () => result.release(),
+      bytes,
+      release: () => {
+        this.#host.lent(-bytes)
+        result.release()
+      },
     }
   }
 

@@ -66,6 +66,8 @@ const METADATA_GROUP = 0
 const IMAGE = 0
 const COMMANDS = 1
 const SWEEP_MS = 1000
+/** An answer lies in the memory of the shard until the client has taken it: one that takes none for so long is let go. */
+const UNREAD_MS_MAX = 60_000
 /** A stopping shard waits so long for the answers to what it has read. */
 const FINISH_MS_MAX = 800
 /** Largest part of the in-flight budget that one unfinished frame may take from the arena; larger ones use the heap. */
@@ -165,6 +167,8 @@ export class Shard implements DataShard, ConnectionHost {
     })
     const storage = () => this.#storage
     const diskSpace = this.#diskSpace
+    const lendMax = options.arena.capacityBytes / 4
+    let lentBytes = 0
     this.#partitionHost = {
       clock: environment.clock,
       logger: environment.logger,
@@ -172,6 +176,12 @@ export class Shard implements DataShard, ConnectionHost {
         return storage().failed !== undefined || diskSpace.isShort
       },
       canAccept: (bytes) => this.#storage.failed !== undefined || this.#storage.canAccept(bytes),
+      get readBytesLeft() {
+        return lendMax - lentBytes
+      },
+      lent: (bytes) => {
+        lentBytes += bytes
+      },
       appending: (bytes) => diskSpace.spend(bytes),
       get batchBytesMax() {
         return storage().batchBytesMax
@@ -723,10 +733,9 @@ export class Shard implements DataShard, ConnectionHost {
     if (this.#stopping) return
     const idleMs = this.config.connectionsMaxIdleMs
     const nowMs = this.environment.clock.monotonicMs()
-    if (idleMs > 0) {
-      for (const connection of [...this.#connections.values()]) {
-        if (nowMs - connection.activeMs > idleMs) connection.destroy()
-      }
+    for (const connection of [...this.#connections.values()]) {
+      if (idleMs > 0 && nowMs - connection.activeMs > idleMs) connection.destroy()
+      else if (connection.unreadForMs(nowMs) > UNREAD_MS_MAX) connection.refuse('the client does not read its answers')
     }
     this.environment.clock.after(SWEEP_MS, () => this.#sweep())
   }

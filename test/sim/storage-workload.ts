@@ -166,7 +166,6 @@ export class Workload {
       readAheadBytes: 16 * 1024,
       readBytes: 8192,
       openFilesMax: 3,
-      freeSpaceMinBytes: 0,
       onDurable: (groups) => this.#onDurable(groups),
       onFailure: (error) => this.#failures.push(error),
       onRoom: () => undefined,

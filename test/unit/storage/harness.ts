@@ -112,7 +112,6 @@ export async function openShard(disk: Disk, settings: ShardSettings = {}): Promi
     log: (level, message) => {
       shard.messages.push(`${level}: ${message}`)
     },
-    freeSpaceMinBytes: 0,
     ...options,
   })
   return shard as Shard

@@ -6,6 +6,7 @@ import type { StreamSocket, StreamSocketEvents } from '../../../../broker/net/st
 class FakeSocket implements StreamSocket {
   readonly remoteHost = '127.0.0.1'
   bufferedBytes = 0
+  takenBytes = 0
   events!: StreamSocketEvents
   readonly written: string[] = []
   readonly done: (() => void)[] = []
@@ -208,4 +209,14 @@ test('a congested shard stops its connections from reading until there is room',
   host.isCongested = false
   host.room()
   assert.equal(socket.resumed, 1)
+})
+
+test('a client that takes nothing of its answers is told from a slow one', () => {
+  const { socket, connection } = open()
+  assert.equal(connection.unreadForMs(1000), 0, 'nothing waits for it')
+  socket.bufferedBytes = 500
+  assert.equal(connection.unreadForMs(3000), 2000)
+  socket.takenBytes = 100
+  assert.equal(connection.unreadForMs(5000), 0, 'it took some')
+  assert.equal(connection.unreadForMs(9000), 4000)
 })
