@@ -317,6 +317,11 @@ export class GroupLog implements RoundMember {
     this.logStartOffset = newLogStartOffset
   }
 
+  /** Resolves when everything said so far is on stable storage: a trim or a truncation too. @throws DiskError, as a rejection */
+  whenJournaled(): Promise<void> {
+    return this.#host.journal.whenDurable(this.roundSequence)
+  }
+
   /**
    * Shows what the recovered snapshot does not cover, in order: entries, and of partitions every batch. All of it is in
    * memory: nothing leaves the tail of a recovered group before this was called. Before appending.

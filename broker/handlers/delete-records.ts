@@ -49,12 +49,14 @@ export const deleteRecords: Api<DeleteRecordsRequest, Response> = {
       topics: byTopic(items, answers).map(({ topic, answers }) => ({ name: topic, partitions: answers })),
     }
   },
-  serve(shard, _call, request) {
-    const topics = request.topics.map(({ name, partitions }) => ({
+  async serve(shard, _call, request) {
+    const topics = request.topics.map(async ({ name, partitions }) => ({
       name,
-      partitions: partitions.map(({ partitionIndex, offset }) => deleteBefore(shard, name, partitionIndex, offset)),
+      partitions: await Promise.all(
+        partitions.map(({ partitionIndex, offset }) => deleteBefore(shard, name, partitionIndex, offset)),
+      ),
     }))
-    return { throttleTimeMs: 0, topics }
+    return { throttleTimeMs: 0, topics: await Promise.all(topics) }
   },
 }
 
@@ -62,13 +64,18 @@ function refused(partitionIndex: number, errorCode: ErrorCode): Answer {
   return { partitionIndex, lowWatermark: -1, errorCode }
 }
 
-function deleteBefore(shard: ShardContext, topic: string, partitionIndex: number, offset: number): Answer {
+async function deleteBefore(
+  shard: ShardContext,
+  topic: string,
+  partitionIndex: number,
+  offset: number,
+): Promise<Answer> {
   const image = shard.image.topicByName(topic)
   const partition = ownPartition(shard, topic, partitionIndex)
   if (image === undefined || partition === undefined) return refused(partitionIndex, ErrorCode.NOT_LEADER_OR_FOLLOWER)
   if (image.isInternal) return refused(partitionIndex, ErrorCode.INVALID_TOPIC_EXCEPTION)
   const policy = image.config.cleanupPolicy
   if (policy.length > 0 && !policy.includes('delete')) return refused(partitionIndex, ErrorCode.POLICY_VIOLATION)
-  const { error, lowWatermark } = partition.deleteRecords(offset)
+  const { error, lowWatermark } = await partition.deleteRecords(offset)
   return { partitionIndex, lowWatermark, errorCode: error }
 }

@@ -505,15 +505,22 @@ export class Partition implements ReplicaOwner {
     }
   }
 
-  /** DeleteRecords: -1 means up to the high watermark. */
-  deleteRecords(offset: number): { error: ErrorCode; lowWatermark: number } {
+  /** DeleteRecords: -1 means up to the high watermark. Answered when the new start survives a crash. */
+  async deleteRecords(offset: number): Promise<{ error: ErrorCode; lowWatermark: number }> {
     const error = this.checkEpoch(-1)
     if (error !== ErrorCode.NONE) return { error, lowWatermark: -1 }
     const target = offset === -1 ? this.#highWatermark : offset
     if (target < 0 || target > this.#highWatermark) return { error: ErrorCode.OFFSET_OUT_OF_RANGE, lowWatermark: -1 }
     if (target > this.log.logStartOffset) {
-      this.log.trimPrefix(target)
-      this.#moved()
+      // Also on a disk that is nearly full: this is what makes room there.
+      try {
+        this.log.trimPrefix(target)
+        this.#moved()
+        await this.log.whenJournaled()
+      } catch (error) {
+        if (!(error instanceof DiskError)) throw error
+        return { error: ErrorCode.KAFKA_STORAGE_ERROR, lowWatermark: -1 }
+      }
     }
     return { error: ErrorCode.NONE, lowWatermark: this.log.logStartOffset }
   }

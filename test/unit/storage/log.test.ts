@@ -121,7 +121,7 @@ test('hard state, truncation, trim and entries survive a restart', async () => {
   log.trimPrefix(5)
   append(log, makeBatch(1, 50, 3), 3)
   log.truncateTail(10)
-  await makeDurable(shard, log)
+  await log.whenJournaled()
   disk.crash()
   disk = disk.restart()
   shard = await openShard(disk)
