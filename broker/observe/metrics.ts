@@ -149,8 +149,19 @@ function writeShards(registry: Registry, shards: readonly ShardFigures[]): void 
     labelNames: ['shard', 'figure'],
     registers,
   })
+  const asked = gauge('asked_of_shards', 'Requests other shards have not answered yet.')
+  const peerLoad = new Gauge({
+    name: 'millrace_peer_load',
+    help: 'Share of its journal memory in use, as a shard last heard it of another.',
+    labelNames: ['shard', 'peer'],
+    registers,
+  })
   for (const figures of shards) {
     const shard = String(figures.shardId)
+    asked.set({ shard }, figures.mailboxQueued)
+    figures.peerLoads.forEach((load, peer) => {
+      if (peer !== figures.shardId) peerLoad.set({ shard, peer: String(peer) }, load)
+    })
     connections.set({ shard }, figures.connections)
     refused.set({ shard }, figures.connectionsRefused)
     sessions.set({ shard }, figures.fetchSessions)

@@ -40,6 +40,8 @@ export interface ShardFigures {
   readonly groupOffsets: readonly GroupLagFigures[]
   readonly fetchSessions: number
   readonly mailboxQueued: number
+  /** What every other shard last said of its load, 0 to 1; by shard. */
+  readonly peerLoads: readonly number[]
   readonly storage: Readonly<Record<string, unknown>>
   readonly eventLoopDelayMs: { readonly mean: number; readonly p99: number; readonly max: number }
   readonly gc: { readonly count: number; readonly sumMs: number; readonly maxMs: number }

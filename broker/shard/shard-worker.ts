@@ -121,6 +121,7 @@ function figures(running: Shard, perPartition: boolean): ShardFigures {
     groupOffsets: perPartition ? running.groupOffsets() : [],
     fetchSessions: running.fetchSessions.count,
     mailboxQueued: running.mailboxQueued,
+    peerLoads: Array.from(running.peerLoads, (load) => load / 0xffff),
     storage: { ...running.storageStats() },
     eventLoopDelayMs: { mean: delay.mean * nsToMs, p99: delay.percentile(99) * nsToMs, max: delay.max * nsToMs },
     gc: { ...gc },

@@ -99,6 +99,8 @@ export class Shard implements DataShard, ConnectionHost {
   producerIds: ProducerIds | undefined
   coordinator!: GroupCoordinator
   frameMemory: FrameMemory | undefined = undefined
+  /** As each other shard last said of itself: share of its journal memory in use, 0 to 65535. */
+  readonly peerLoads: Uint16Array
   readonly #options: ShardOptions
   readonly #post: Post
   readonly #partitions = new Map<number, Partition>()
@@ -130,6 +132,7 @@ export class Shard implements DataShard, ConnectionHost {
     this.config = config
     this.maxFrameBytes = config.socketRequestMaxBytes
     this.image = new MetadataImage(config)
+    this.peerLoads = new Uint16Array(shardCount)
     const slots = Math.ceil(config.maxIncrementalFetchSessionCacheSlots / shardCount)
     this.fetchSessions = new FetchSessions(slots, () => Math.floor(environment.random.next() * 0x7fff_fffe) + 1)
     this.#diskSpace = new DiskSpace(environment, options.dataDirectory, () =>
@@ -195,8 +198,11 @@ export class Shard implements DataShard, ConnectionHost {
       shardCount,
       rings: options.rings,
       hook: options.hook,
-      receive: (from, kind, id, _load, reader) => this.#receive(from, kind, id, reader),
-      load: () => Math.min(0xffff, this.data.openAppends),
+      receive: (from, kind, id, load, reader) => {
+        this.peerLoads[from] = load
+        this.#receive(from, kind, id, reader)
+      },
+      load: () => this.#load(),
       onRoom: () => this.#roomMade(),
     })
   }
@@ -528,6 +534,14 @@ export class Shard implements DataShard, ConnectionHost {
   }
 
   // Other shards
+
+  #load(): number {
+    const { arena } = this.#options
+    return Math.max(
+      0,
+      Math.min(0xffff, Math.round((arena.usedBytes('journal') / arena.limitBytes('journal')) * 0xffff)),
+    )
+  }
 
   ask<Req, Res>(shard: number, api: Api<Req, Res>, call: CallContext, request: Req): Promise<Res> {
     const { serve } = api

@@ -17,6 +17,7 @@ function figuresOf(shardId: number, changes: Partial<ShardFigures> = {}): ShardF
     groupOffsets: [],
     fetchSessions: 0,
     mailboxQueued: 0,
+    peerLoads: [],
     storage: { journalRounds: 4, arenaBytes: { cache: 4096 }, name: 'not a number' },
     eventLoopDelayMs: { mean: Number.NaN, p99: 2, max: 3 },
     gc: { count: 1, sumMs: 5, maxMs: 5 },
