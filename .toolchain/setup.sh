@@ -34,7 +34,8 @@ install_dependencies() {
   fi
   say "installing dependencies"
   # Also where NODE_ENV=production or an npmrc says otherwise: the pinned Node is one of them.
-  if ! npm ci --include=dev --include=optional --no-audit --no-fund --loglevel=error >&2; then
+  # A download that hangs is given up and asked for again.
+  if ! npm ci --fetch-timeout=30000 --fetch-retries=5 --include=dev --include=optional --no-audit --no-fund --loglevel=error >&2; then
     say "the dependencies could not be installed: npm's message is above; run the same command again once it is mended"
     exit 1
   fi

@@ -20,7 +20,8 @@ import {
 } from '../support/process.ts'
 
 const OTHER_NODE = '24'
-const quiet = ['--no-audit', '--no-fund', '--loglevel=error']
+// A download that hangs is given up and asked for again.
+const quiet = ['--no-audit', '--no-fund', '--loglevel=error', '--fetch-timeout=20000', '--fetch-retries=5']
 /** An installed broker must find nothing of this repository's. */
 const environment = { HOME: process.env.HOME, PATH: process.env.PATH, TMPDIR: process.env.TMPDIR }
 
