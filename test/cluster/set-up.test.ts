@@ -80,7 +80,8 @@ cp node_modules/.bin/node.new node_modules/.bin/node
   }
 }
 
-const install = 'npm ci --include=dev --include=optional --no-audit --no-fund --loglevel=error'
+const install =
+  'npm ci --fetch-timeout=30000 --fetch-retries=5 --include=dev --include=optional --no-audit --no-fund --loglevel=error'
 
 test('a fresh checkout gets its dependencies and its addon, a second run installs nothing and says nothing', async () => {
   const checkout = await Checkout.make()
