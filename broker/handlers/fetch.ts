@@ -77,25 +77,18 @@ class FetchWork implements Watcher, ReadSink {
   }
 
   start(): void {
-    const slotsByOwner = new Map<number, number[]>()
+    const readable: number[] = []
     for (const asked of this.#plan.partitions) {
       const target = this.#resolveTarget(asked)
       const slot = this.#targets.push(target) - 1
-      if (target.groupId < 0) continue
-      const owner = shardOf(target.groupId, this.#shard.shardCount)
-      const slots = slotsByOwner.get(owner)
-      if (slots === undefined) slotsByOwner.set(owner, [slot])
-      else slots.push(slot)
+      if (target.groupId >= 0) readable.push(slot)
     }
-    if (this.#request.maxWaitMs > 0 && slotsByOwner.size > 0 && this.#minBytes > 0) {
-      this.#watchId = this.#shard.data.newWatch(this)
-    }
-    if (slotsByOwner.size === 0) {
+    if (readable.length === 0) {
       this.#idle()
       return
     }
-    this.#reads = slotsByOwner.size
-    for (const [owner, slots] of slotsByOwner) this.#readFrom(owner, slots)
+    if (this.#request.maxWaitMs > 0 && this.#minBytes > 0) this.#watchId = this.#shard.data.newWatch(this)
+    this.#readSlots(readable)
   }
 
   /** An incremental session with nothing to read waits as long as the client allows, so that it does not spin. */
@@ -155,16 +148,22 @@ class FetchWork implements Watcher, ReadSink {
   }
 
   #readMoved(): void {
-    const slotsByOwner = new Map<number, number[]>()
-    for (const slot of this.#moved) {
-      const owner = shardOf(this.#targets[slot]!.groupId, this.#shard.shardCount)
-      const slots = slotsByOwner.get(owner)
-      if (slots === undefined) slotsByOwner.set(owner, [slot])
-      else slots.push(slot)
-    }
+    const moved = [...this.#moved]
     this.#moved.clear()
-    this.#reads = slotsByOwner.size
-    for (const [owner, slots] of slotsByOwner) this.#readFrom(owner, slots)
+    this.#readSlots(moved)
+  }
+
+  /** Reads these partitions, with one message to each shard that owns some. */
+  #readSlots(slots: readonly number[]): void {
+    const byOwner = new Map<number, number[]>()
+    for (const slot of slots) {
+      const owner = shardOf(this.#targets[slot]!.groupId, this.#shard.shardCount)
+      const owned = byOwner.get(owner)
+      if (owned === undefined) byOwner.set(owner, [slot])
+      else owned.push(slot)
+    }
+    this.#reads = byOwner.size
+    for (const [owner, owned] of byOwner) this.#readFrom(owner, owned)
   }
 
   #isEnough(): boolean {

@@ -73,7 +73,6 @@ export class Reply {
 
 export class Connection implements StreamSocketEvents {
   readonly id: number
-  readonly openedMs: number
   readonly listenerName: string
   readonly clientHost: string
   /** Of the last request or answer: connections without traffic are closed after connections.max.idle.ms. */
@@ -103,7 +102,6 @@ export class Connection implements StreamSocketEvents {
     this.#host = host
     this.listenerName = listenerName
     this.clientHost = `/${socket.remoteHost}`
-    this.openedMs = nowMs
     this.activeMs = nowMs
     this.#takenMs = nowMs
   }

@@ -158,10 +158,6 @@ export class Partition implements ReplicaOwner {
     return this.log.logStartOffset
   }
 
-  get queuedAppends(): number {
-    return this.#queue?.length ?? 0
-  }
-
   configure(config: TopicConfig): void {
     this.#rules = rulesOf(config, this.#host)
   }
@@ -326,21 +322,19 @@ export class Partition implements ReplicaOwner {
 
   /** The storage has failed: nothing that waits will be durable. */
   failed(): void {
-    const waiting = this.#waiting.splice(this.#waitingAt)
-    this.#waiting = []
-    this.#waitingAt = 0
-    for (const { sink, slot } of waiting) sink.appended(slot, appendRefused(ErrorCode.KAFKA_STORAGE_ERROR))
-    this.#moved()
+    this.#refuseWaiting(ErrorCode.KAFKA_STORAGE_ERROR)
   }
 
   deleted(): void {
     this.#isDeleted = true
+    this.#refuseWaiting(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+  }
+
+  #refuseWaiting(error: ErrorCode): void {
     const waiting = this.#waiting.splice(this.#waitingAt)
-    this.#waitingAt = 0
     this.#waiting = []
-    for (const { sink, slot } of waiting) {
-      sink.appended(slot, appendRefused(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION))
-    }
+    this.#waitingAt = 0
+    for (const { sink, slot } of waiting) sink.appended(slot, appendRefused(error))
     this.#moved()
   }
 

@@ -49,8 +49,6 @@ export class Replication implements ReplicaDriver {
   }
 
   remove(groupId: number): void {
-    const replica = this.#replicas.get(groupId)
-    if (replica !== undefined) replica.isRemoved = true
     this.#replicas.delete(groupId)
   }
 
@@ -72,7 +70,7 @@ export class Replication implements ReplicaDriver {
   onDurable(groups: readonly GroupLog[]): void {
     for (const log of groups) {
       const replica = this.#replicas.get(log.groupId)
-      if (replica === undefined || replica.isRemoved) continue
+      if (replica === undefined) continue
       const { raft, promises } = replica
       if (promises !== undefined && log.hardStateDurable) {
         replica.promises = undefined

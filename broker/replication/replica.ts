@@ -40,7 +40,6 @@ export class Replica {
   /** Index of the entry that opened our term: once it is committed, this replica serves. */
   #servesFrom: LogIndex = -1
   #leads: (() => void) | undefined = undefined
-  isRemoved = false
 
   constructor(log: GroupLog, raft: Raft, owner: ReplicaOwner, driver: ReplicaDriver) {
     this.log = log

@@ -67,10 +67,6 @@ export class DataPlane {
     this.#options = options
   }
 
-  get openAppends(): number {
-    return this.#appends.size
-  }
-
   /**
    * Sends a batch to its partition; the bytes are needed during the call only.
    * @param memory the frame the batch lies in, when that can be kept; saves a copy on the way to another shard

@@ -52,10 +52,6 @@ export class MailboxSender {
     return this.#overflow.length > 0
   }
 
-  get queuedMessages(): number {
-    return this.#overflow.length - this.#overflowAt
-  }
-
   /** Sends one message; never blocks. The bytes are copied, or kept until there is room when the ring is full. */
   send(message: Uint8Array): void {
     if (this.#overflow.length > 0) {
@@ -142,11 +138,6 @@ export class MailboxReader {
     this.#bytes = Buffer.from(memory, HEADER_BYTES, this.#capacity)
     this.#view = new DataView(memory, HEADER_BYTES, this.#capacity)
     this.#wakeSender = wakeSender
-  }
-
-  /** Bytes that wait in the ring: the reader's lag, carried back on answers. */
-  get waitingBytes(): number {
-    return (Atomics.load(this.#words, TAIL) - this.#words[HEAD]!) & 0x7fff_ffff
   }
 
   /**

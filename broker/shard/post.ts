@@ -5,7 +5,7 @@
 
 import { MailboxReader, MailboxSender } from './mailbox.ts'
 import type { LoopHook } from './wake.ts'
-import { Kind, WireReader, WireWriter } from './wire.ts'
+import { WireReader, WireWriter } from './wire.ts'
 
 /** How many messages of one sender are handled before the next sender's turn. */
 const DRAIN_MAX = 256
@@ -103,5 +103,3 @@ export class Post {
     this.#options.onRoom()
   }
 }
-
-export { Kind }
