@@ -20,7 +20,7 @@ const membership = new Membership([1])
 function startLeader(): Raft {
   const raft = new Raft(settings, {
     id: 1,
-    membership,
+    memberships: [{ index: 0, membership }],
     hardState: { term: 0, votedFor: NOBODY },
     log: { firstIndex: 1, prevTerm: 0, lastIndex: 0, runs: [], commitIndex: 0 },
   })

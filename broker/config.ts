@@ -222,6 +222,33 @@ export class BrokerConfig {
     return this.text('broker.rack')
   }
 
+  /** host:port of the peer listener as written; null for a broker alone. */
+  get millracePeerListener(): string | null {
+    return this.text('millrace.peer.listener')
+  }
+
+  get millraceSeeds(): readonly string[] {
+    return this.list('millrace.seeds')
+  }
+
+  get autoLeaderRebalanceEnable(): boolean {
+    return this.boolean('auto.leader.rebalance.enable')
+  }
+
+  /** How long a follower counts as in sync after it last had everything. */
+  get replicaLagTimeMaxMs(): number {
+    return this.number('replica.lag.time.max.ms')
+  }
+
+  /** Partitions that may move at a time while a broker is drained. */
+  get millraceDrainPartitionsMax(): number {
+    return this.number('millrace.drain.partitions.max')
+  }
+
+  get controlledShutdownEnable(): boolean {
+    return this.boolean('controlled.shutdown.enable')
+  }
+
   /** The first of log.dirs, or log.dir: one directory holds everything. */
   get dataDirectory(): string {
     return this.list('log.dirs')[0] ?? this.list('log.dir')[0] ?? 'data'
@@ -241,6 +268,11 @@ export class BrokerConfig {
 
   get minInsyncReplicas(): number {
     return this.number('min.insync.replicas')
+  }
+
+  /** Class name, '' for none: consumers read from leaders. */
+  get replicaSelectorClass(): string {
+    return this.text('replica.selector.class') ?? ''
   }
 
   get deleteTopicEnable(): boolean {

@@ -4,6 +4,7 @@
 
 import type { DirectoryLock, Disk } from '../storage/disk.ts'
 import { DiskError } from '../storage/disk.ts'
+import type { NodeIdentity } from './cluster/node-identity.ts'
 import { OperatorError } from './operator-error.ts'
 
 /** Raised when something is stored differently; a broker refuses a directory of a higher one. */
@@ -15,6 +16,10 @@ export interface DirectoryRecord {
   readonly shardCount: number
   /** Journals of this number are in use; moving groups to other shards writes a new one. */
   readonly generation: number
+  /** Tells this directory from every other one that the broker id has had. Missing in the record of an older release. */
+  readonly directoryId?: string
+  /** Once the broker knows its cluster. */
+  readonly identity?: NodeIdentity
 }
 
 export interface OpenedDirectory {
@@ -88,7 +93,15 @@ async function readRecord(disk: Disk, path: string, uid: number | undefined): Pr
   }
   const { format, nodeId, shardCount, generation } = record
   if (![format, nodeId, shardCount, generation].every(Number.isInteger) || shardCount! < 1) throw damaged(file)
-  return { format: format!, nodeId: nodeId!, shardCount: shardCount!, generation: generation! }
+  const { directoryId, identity } = record
+  return {
+    format: format!,
+    nodeId: nodeId!,
+    shardCount: shardCount!,
+    generation: generation!,
+    ...(typeof directoryId === 'string' ? { directoryId } : {}),
+    ...(identity === undefined ? {} : { identity: checkedIdentity(file, identity) }),
+  }
 }
 
 function damaged(file: string, cause?: unknown): OperatorError {
@@ -98,6 +111,12 @@ function damaged(file: string, cause?: unknown): OperatorError {
     'Restore it from a copy of the directory, or start with an empty directory.',
     { cause },
   )
+}
+
+function checkedIdentity(file: string, identity: Partial<NodeIdentity>): NodeIdentity {
+  const { clusterId, directoryEpoch, isFounder = false, isRegistered = false } = identity
+  if (typeof clusterId !== 'string' || !Number.isInteger(directoryEpoch) || directoryEpoch! < 0) throw damaged(file)
+  return { clusterId, directoryEpoch: directoryEpoch!, isFounder, isRegistered }
 }
 
 /** Replaces the record as a whole: the old one or the new one is there after a crash, never half of one. */

@@ -5,6 +5,7 @@
 
 import { randomBytes } from 'node:crypto'
 import type { Disk } from '../storage/disk.ts'
+import type { StreamSocket, StreamSocketEvents } from './net/stream-socket.ts'
 
 export interface Timer {
   cancel(): void
@@ -17,6 +18,8 @@ export interface Clock {
   monotonicMs(): number
   /** Calls once, not before `delayMs` have passed. */
   after(delayMs: number, call: () => void): Timer
+  /** Calls once, after what this turn of the event loop still brings; calls come in the order in which they were asked for. */
+  soon(call: () => void): void
 }
 
 export interface Random {
@@ -33,10 +36,17 @@ export interface Logger {
   debug(message: string, fields?: Record<string, unknown>): void
 }
 
+/** Connections to other brokers. */
+export interface Network {
+  /** Never throws: a failure comes as closed(error), with the code of the system (ECONNREFUSED and the like). */
+  dial(host: string, port: number): StreamSocket
+}
+
 export interface Environment {
   readonly clock: Clock
   readonly random: Random
   readonly disk: Disk
+  readonly network: Network
   readonly logger: Logger
 }
 
@@ -47,9 +57,36 @@ export const systemClock: Clock = {
     const handle = setTimeout(call, delayMs)
     return { cancel: () => clearTimeout(handle) }
   },
+  soon: (call) => {
+    setImmediate(call)
+  },
 }
 
 export const systemRandom: Random = {
   next: () => Math.random(),
   bytes: (count) => randomBytes(count),
+}
+
+/** Of a broker that has no peers: nobody can be reached. */
+export const noNetwork: Network = {
+  dial: (host) => {
+    let events: StreamSocketEvents | undefined
+    const close = (): void => {
+      const listener = events
+      events = undefined
+      listener?.closed(Object.assign(new Error('this broker has no network'), { code: 'ENETUNREACH' }))
+    }
+    return {
+      remoteHost: host,
+      bufferedBytes: 0,
+      takenBytes: 0,
+      open(opened) {
+        events = opened
+        setImmediate(close)
+      },
+      write: (_fragments, done) => done(),
+      resume() {},
+      destroy: close,
+    }
+  },
 }

@@ -12,7 +12,10 @@ import { loadNative, nativeMissingReason } from '../native/index.ts'
 import { StorageCorruption } from '../storage/corruption.ts'
 import { type Disk, DiskError } from '../storage/disk.ts'
 import { openDisk } from '../storage/open-disk.ts'
-import type { RegisterBroker } from './cluster/commands.ts'
+import type { Registration } from './cluster/controller.ts'
+import { parseAddress } from './cluster/node-forming.ts'
+import type { NodeIdentity } from './cluster/node-identity.ts'
+import { newUuid } from './cluster/uuid.ts'
 import type { Listener } from './config/listeners.ts'
 import { BrokerConfig } from './config.ts'
 import {
@@ -24,7 +27,7 @@ import {
   openDataDirectory,
   writeRecord,
 } from './data-directory.ts'
-import { type Logger, systemClock, systemRandom } from './environment.ts'
+import { type Logger, noNetwork, systemClock, systemRandom } from './environment.ts'
 import { type Acceptor, canTransferSockets, listen } from './net/tcp.ts'
 import type { ShardFigures } from './observe/shard-metrics.ts'
 import { OperatorError, operatorErrorOf } from './operator-error.ts'
@@ -111,6 +114,11 @@ class Server implements RunningServer {
   readonly dataDirectory: string
   readonly #shards: ShardHandle[] = []
   readonly #acceptors: Acceptor[] = []
+  /** Undefined for a broker alone. */
+  readonly #peerListener: { readonly host: string; readonly port: number } | undefined
+  #peerPort = 0
+  #nextPeerShard = 0
+  #record: DirectoryRecord | undefined
   /** Accepted before the shards were ready. */
   #early: { socket: Socket; listener: string }[] | undefined = []
   #ports: number[] = []
@@ -133,6 +141,9 @@ class Server implements RunningServer {
     if (!Number.isInteger(this.shardCount) || this.shardCount < 1 || this.shardCount > SHARDS_MAX) {
       throw new OperatorError('SHARDS_INVALID', `${this.shardCount} shards`, `Choose between 1 and ${SHARDS_MAX}.`)
     }
+    const peerListener = this.#config.millracePeerListener
+    this.#peerListener = peerListener === null ? undefined : parseAddress('millrace.peer.listener', peerListener)
+    for (const seed of this.#config.millraceSeeds) parseAddress('--seed', seed)
     this.dataDirectory = path.resolve(this.#config.dataDirectory)
   }
 
@@ -152,6 +163,7 @@ class Server implements RunningServer {
       throw new OperatorError('MEMORY_TOO_SMALL', `${memoryBytes} bytes of memory`, 'Give the broker at least 32MiB.')
     }
     const record = await this.#openDirectory(memoryBytes)
+    this.#record = record
     this.#startWorkers(record, memoryBytes)
     const arenas = this.#arenas()
     await this.#listen()
@@ -179,16 +191,37 @@ class Server implements RunningServer {
       }
       const { shardCount } = this
       if (record === undefined) {
-        const fresh: DirectoryRecord = { format: FORMAT, nodeId, shardCount, generation: 1 }
+        const fresh: DirectoryRecord = {
+          format: FORMAT,
+          nodeId,
+          shardCount,
+          generation: 1,
+          directoryId: newUuid(systemRandom),
+        }
         await writeRecord(this.#disk, dataDirectory, fresh)
         return fresh
       }
-      if (record.shardCount === shardCount) return record
+      if (record.shardCount === shardCount && record.directoryId !== undefined) return record
+      if (record.shardCount === shardCount) {
+        const named: DirectoryRecord = { ...record, directoryId: newUuid(systemRandom) }
+        await writeRecord(this.#disk, dataDirectory, named)
+        return named
+      }
       this.#options.logger.info(`moving the partitions from ${record.shardCount} shards to ${shardCount}`)
-      const moved: DirectoryRecord = { ...record, shardCount, generation: record.generation + 1 }
+      const moved: DirectoryRecord = {
+        ...record,
+        shardCount,
+        generation: record.generation + 1,
+        directoryId: record.directoryId ?? newUuid(systemRandom),
+      }
       await moveGroups({
-        environment: { clock: systemClock, random: systemRandom, disk: this.#disk, logger: this.#options.logger },
-        config: this.#config,
+        environment: {
+          clock: systemClock,
+          random: systemRandom,
+          disk: this.#disk,
+          network: noNetwork,
+          logger: this.#options.logger,
+        },
         dataDirectory,
         from: record,
         to: moved,
@@ -211,6 +244,7 @@ class Server implements RunningServer {
     const wakeMemory = new SharedArrayBuffer(shardCount * WAKE_BYTES)
     this.#firstBell = takeBells(shardCount)
     const shardMemory = Math.floor(memoryBytes / shardCount)
+    const incarnation = Math.floor(systemRandom.next() * Number.MAX_SAFE_INTEGER)
     const native = loadNative()
     const cores = native?.allowedCores() ?? []
     if (native === undefined) {
@@ -231,6 +265,8 @@ class Server implements RunningServer {
         wakeMemory,
         firstBell: this.#firstBell,
         core: cores.length >= shardCount && shardCount > 1 ? cores[shardId]! : -1,
+        peer: this.#peerListener === undefined ? undefined : { directoryId: record.directoryId ?? '', incarnation },
+        identity: record.identity,
       }
       const worker = new Worker(new URL(`./shard/shard-worker.${extension}`, import.meta.url), {
         workerData: setup,
@@ -257,6 +293,7 @@ class Server implements RunningServer {
   }
 
   async #listen(): Promise<void> {
+    await this.#listenForPeers()
     for (const listener of this.#config.listeners) {
       const host = listener.host === '' ? '::' : listener.host
       const backlog = Math.max(this.#config.socketListenBacklogSize, 511)
@@ -268,7 +305,7 @@ class Server implements RunningServer {
           this.#acceptors.push(acceptor)
           this.#ports.push(acceptor.port)
         } else {
-          this.#ports.push(await this.#listenOnShards(host, listener, backlog))
+          this.#ports.push(await this.#listenOnShards(host, listener.port, listener.name, backlog, false))
         }
       } catch (error) {
         throw listenProblem(listener, error)
@@ -276,12 +313,36 @@ class Server implements RunningServer {
     }
   }
 
-  async #listenOnShards(host: string, listener: Listener, backlog: number): Promise<number> {
-    let { port } = listener
+  /** Before the directory is looked at for a cluster: brokers that start together find each other listening. */
+  async #listenForPeers(): Promise<void> {
+    const listener = this.#peerListener
+    if (listener === undefined) return
+    const { host, port } = listener
+    try {
+      if (canTransferSockets) {
+        const acceptor = await listen({ host, port, backlog: 511, reusePort: false }, (socket) =>
+          this.#handPeer(socket),
+        )
+        this.#acceptors.push(acceptor)
+        this.#peerPort = acceptor.port
+      } else this.#peerPort = await this.#listenOnShards(host, port, '', 511, true)
+    } catch (error) {
+      throw listenProblem({ host, port }, error)
+    }
+  }
+
+  async #listenOnShards(
+    host: string,
+    wantedPort: number,
+    listener: string,
+    backlog: number,
+    isPeer: boolean,
+  ): Promise<number> {
+    let port = wantedPort
     for (const shard of this.#shards) {
       port = await new Promise<number>((resolve) => {
         shard.listeningPort = resolve
-        this.#tell(shard, { type: 'listen', host, port, listener: listener.name, backlog })
+        this.#tell(shard, { type: 'listen', host, port, listener, backlog, isPeer })
       })
     }
     return port
@@ -329,10 +390,24 @@ class Server implements RunningServer {
     })
   }
 
-  #registration(): Omit<RegisterBroker, 'type'> {
+  #registration(): Registration {
     const endpoints = this.#endpoints()
     const { host, port } = endpoints[0]!
-    return { nodeId: this.#config.nodeId, host, port, rack: this.#config.brokerRack, endpoints }
+    const everywhere = this.#peerListener?.host === '0.0.0.0' || this.#peerListener?.host === '::'
+    const peer =
+      this.#peerListener === undefined
+        ? null
+        : { host: everywhere ? hostname() : this.#peerListener.host, port: this.#peerPort }
+    return {
+      nodeId: this.#config.nodeId,
+      host,
+      port,
+      rack: this.#config.brokerRack,
+      endpoints,
+      directoryId: this.#record?.directoryId ?? '',
+      peer,
+      shardCount: this.shardCount,
+    }
   }
 
   #tell(shard: ShardHandle, message: ToShard): void {
@@ -370,6 +445,28 @@ class Server implements RunningServer {
     }
   }
 
+  /** To one shard after the other; a shard that is not the one meant says so, and the peer dials again. */
+  #handPeer(socket: Socket): void {
+    const shard = this.#shards[this.#nextPeerShard++ % this.#shards.length]
+    if (shard === undefined || this.#closing !== undefined) {
+      socket.destroy()
+      return
+    }
+    try {
+      shard.worker.postMessage({ type: 'peer-socket', socket } satisfies ToShard, [socket as unknown as MessagePort])
+    } catch {
+      // The peer was gone before its socket could be moved.
+      socket.destroy()
+    }
+  }
+
+  async #saveIdentity(shard: ShardHandle, identity: NodeIdentity): Promise<void> {
+    const record: DirectoryRecord = { ...this.#record!, identity }
+    await writeRecord(this.#disk!, this.dataDirectory, record)
+    this.#record = record
+    this.#tell(shard, { type: 'identity-saved' })
+  }
+
   #received(shard: ShardHandle, message: FromShard): void {
     switch (message.type) {
       case 'arena': {
@@ -386,6 +483,11 @@ class Server implements RunningServer {
       }
       case 'listening':
         shard.listeningPort?.(message.port)
+        return
+      case 'identity':
+        this.#saveIdentity(shard, message.identity).catch((error: unknown) => {
+          this.#fatal(operatorErrorOf(directoryProblem(this.dataDirectory, error)))
+        })
         return
       case 'closed-connection':
         shard.connections--
@@ -462,7 +564,7 @@ export function journalFileBytes(shardMemoryBytes: number): number {
   return 8 << 20
 }
 
-function listenProblem(listener: Listener, error: unknown): unknown {
+function listenProblem(listener: Pick<Listener, 'host' | 'port'>, error: unknown): unknown {
   if (error instanceof DiskError || !(error instanceof Error) || !('code' in error)) return error
   const address = `${listener.host === '' ? '*' : listener.host}:${listener.port}`
   const advice =

@@ -15,6 +15,10 @@ export const START_FLAGS = {
   config: { type: 'string' },
   set: { type: 'string', multiple: true },
   'metrics-port': { type: 'string' },
+  'node-id': { type: 'string' },
+  'peer-port': { type: 'string' },
+  'peer-host': { type: 'string' },
+  seed: { type: 'string', multiple: true },
 } as const
 
 export interface StartFlags {
@@ -28,6 +32,12 @@ export interface StartFlags {
   /** name=value, stronger than the file. */
   readonly set?: readonly string[]
   readonly 'metrics-port'?: string
+  readonly 'node-id'?: string
+  /** Port for other brokers; without it the broker is alone. */
+  readonly 'peer-port'?: string
+  readonly 'peer-host'?: string
+  /** host:port of peer listeners, with commas between them or one per flag. */
+  readonly seed?: string | readonly string[]
 }
 
 export interface StartSettings {
@@ -65,11 +75,35 @@ export async function settingsFrom(flags: StartFlags): Promise<StartSettings> {
     const host = flags.host ?? '127.0.0.1'
     settings.set('listeners', `PLAINTEXT://${host.includes(':') ? `[${host}]` : host}:${port}`)
   }
+  const nodeId = wholeNumber('--node-id', flags['node-id'], 0, 0x7fff_ffff)
+  if (nodeId !== undefined) {
+    settings.delete('broker.id')
+    settings.set('node.id', String(nodeId))
+  }
+  setPeers(flags, settings)
   return {
     settings: [...settings],
     shardCount: wholeNumber('--shards', flags.shards, 1, 64),
     memoryBytes: flags.memory === undefined ? undefined : parseSize('--memory', flags.memory),
     metricsPort: wholeNumber('--metrics-port', flags['metrics-port'], 0, 65_535) ?? defaultMetricsPort(flags.port),
+  }
+}
+
+function setPeers(flags: StartFlags, settings: Map<string, string>): void {
+  const port = wholeNumber('--peer-port', flags['peer-port'], 0, 65_535)
+  const host = flags['peer-host']
+  if (port !== undefined) {
+    const address = host ?? '127.0.0.1'
+    settings.set('millrace.peer.listener', `${address.includes(':') ? `[${address}]` : address}:${port}`)
+  }
+  const seeds = [flags.seed ?? []].flat().flatMap((text) => text.split(','))
+  if (seeds.length > 0) settings.set('millrace.seeds', seeds.map((seed) => seed.trim()).join(','))
+  if (!settings.has('millrace.peer.listener') && (settings.has('millrace.seeds') || host !== undefined)) {
+    throw new OperatorError(
+      'PEER_PORT_MISSING',
+      `${host === undefined ? '--seed' : '--peer-host'} is given without --peer-port`,
+      'Give --peer-port the port on which other brokers reach this one.',
+    )
   }
 }
 

@@ -114,13 +114,17 @@ export class Journal<M extends RoundMember> {
   readonly #arena: Arena
   #live: JournalFile[]
   #free: JournalFile[]
-  /** No longer needed, but blocks on disk still name them as the start of replay. */
+  /**
+   * No longer needed, oldest first: blocks from `sequence` on say so. Those before it still name the file as the start of
+   * replay, as what took its place may be in any of them.
+   */
   #retired: { file: JournalFile; sequence: number }[] = []
+  /** Neither live nor free, and named by nothing: being made longer, or left alone because the ring is closing. */
+  #aside: JournalFile[] = []
   #filling: Round<M> | undefined
   readonly #queue: Round<M>[] = []
   readonly #inFlight: Round<M>[] = []
   #nextSequence: number
-  #submittedSequence: number
   #lastCrc: number
   readonly #session: number
   #nextSlot: number
@@ -141,7 +145,6 @@ export class Journal<M extends RoundMember> {
     this.#live = ring.live
     this.#free = ring.free
     this.#nextSequence = ring.lastSequence + 1
-    this.#submittedSequence = ring.lastSequence
     this.durableSequence = ring.lastSequence
     this.#lastCrc = ring.lastCrc
     this.#session = ring.session
@@ -168,15 +171,11 @@ export class Journal<M extends RoundMember> {
   }
 
   get fileCount(): number {
-    return this.#live.length + this.#free.length + this.#retired.length
+    return this.#live.length + this.#free.length + this.#retired.length + this.#aside.length
   }
 
   get freeFileCount(): number {
     return this.#free.length
-  }
-
-  get retiredFileCount(): number {
-    return this.#retired.length
   }
 
   get liveFileCount(): number {
@@ -210,6 +209,7 @@ export class Journal<M extends RoundMember> {
     for (const file of this.#live) largest = Math.max(largest, file.capacityBytes)
     for (const file of this.#free) largest = Math.max(largest, file.capacityBytes)
     for (const { file } of this.#retired) largest = Math.max(largest, file.capacityBytes)
+    for (const file of this.#aside) largest = Math.max(largest, file.capacityBytes)
     return largest
   }
 
@@ -314,13 +314,21 @@ export class Journal<M extends RoundMember> {
     if (this.#filling !== undefined) clamp(this.#filling)
   }
 
+  /** The round being filled makes the group durable up to an index, by a record that stands for all before it. */
+  cover(member: M, lastIndex: number): void {
+    const round = this.#filling
+    invariant(round !== undefined && member.roundSequence === round.sequence, 'the record is in the round', lastIndex)
+    round.lastIndexes[member.roundSlot] = lastIndex
+  }
+
   /** The oldest file holds nothing that is needed: it may be written again once blocks on disk say so too. */
   retireOldest(): void {
     invariant(this.#live.length > 1, 'the file being written is never retired', this.#live.length)
     const file = this.#live.shift()!
-    this.#retired.push({ file, sequence: this.#submittedSequence + 1 })
-    // The blocks to come name the new start of replay; without traffic there would be none.
+    // The blocks to come name the new start of replay; without traffic there would be none. What was moved out of the file may
+    // be in the block being filled, so none before that one does.
     if (this.#filling === undefined) this.begin(undefined, 0, RecordType.NOTHING, 0, 0, 0, 0, 0, 0, 0)
+    this.#retired.push({ file, sequence: this.fillingSequence })
     this.flush()
   }
 
@@ -335,7 +343,9 @@ export class Journal<M extends RoundMember> {
 
   /** Replay starts at the file being written: nothing before it is needed. For a clean stop. */
   forgetOlderFiles(): void {
-    while (this.#live.length > 1) this.#retired.push({ file: this.#live.shift()!, sequence: Number.POSITIVE_INFINITY })
+    for (const { file } of this.#retired) this.#aside.push(file)
+    this.#retired = []
+    while (this.#live.length > 1) this.#aside.push(this.#live.shift()!)
   }
 
   /** Waits for everything appended so far, then for the background, and closes the files. */
@@ -346,7 +356,7 @@ export class Journal<M extends RoundMember> {
       this.#closed = true
       this.#fileWanted = true
       await this.#background
-      const files = [...this.#live, ...this.#free, ...this.#retired.map((entry) => entry.file)]
+      const files = [...this.#live, ...this.#free, ...this.#aside, ...this.#retired.map((entry) => entry.file)]
       await Promise.allSettled(files.map((entry) => entry.file.close()))
       if (this.#runAt >= 0) this.#arena.release(this.#runAt)
       this.#runAt = -1
@@ -443,7 +453,6 @@ export class Journal<M extends RoundMember> {
   #submit(round: Round<M>, file: JournalFile): void {
     const position = file.position
     file.position = position + round.blockBytes
-    this.#submittedSequence = round.sequence
     this.#lastCrc = writeBlockHeader(
       this.#arena.view32,
       this.#arena.bytes,
@@ -452,7 +461,7 @@ export class Journal<M extends RoundMember> {
       round.blockBytes,
       round.sequence,
       this.durableSequence,
-      this.#live[0]!.firstSequence,
+      this.#replayFrom(round.sequence),
       this.#session,
       round.recordCount,
       this.#lastCrc,
@@ -463,6 +472,12 @@ export class Journal<M extends RoundMember> {
       () => this.#onWritten(round),
       (error) => this.fail(asDiskError(error, 'write', file.path)),
     )
+  }
+
+  /** First block of the oldest file that a block with this sequence must name. */
+  #replayFrom(sequence: number): number {
+    for (const retired of this.#retired) if (retired.sequence > sequence) return retired.file.firstSequence
+    return this.#live[0]!.firstSequence
   }
 
   #onWritten(round: Round<M>): void {
@@ -497,16 +512,15 @@ export class Journal<M extends RoundMember> {
         this.#inBackground(() => this.#removeFile(file))
       } else if (file.capacityBytes < this.#options.fileBytes) {
         this.#retired.shift()
-        this.#retired.push({ file, sequence: Number.POSITIVE_INFINITY })
+        this.#aside.push(file)
         this.#inBackground(async () => {
           this.#fileWanted = false
           const from = file.capacityBytes
           await this.#extend(file.file, from, this.#options.fileBytes)
           file.capacityBytes = this.#options.fileBytes
-          this.#retired = this.#retired.filter((entry) => entry.file !== file)
+          this.#aside = this.#aside.filter((other) => other !== file)
           this.#addFree(file)
         })
-        return
       } else {
         this.#retired.shift()
         this.#addFree(file)

@@ -8,12 +8,27 @@ import { invariant } from '../protocol/invariant.ts'
 import { maxTimestampOf, offsetSpanOf, stampBatch, stampLogAppendTime } from '../protocol/records/batch.ts'
 import type { Arena } from './arena.ts'
 import { ByteWriter } from './encoding.ts'
+import { type EntryRead, readEntries } from './entry-read.ts'
+import type { GroupFiles } from './group-files.ts'
 import type { Journal, RoundMember } from './journal.ts'
 import { FLAG_CARRIED, RecordType } from './journal-format.ts'
-import type { CacheEntry } from './read-cache.ts'
 import { emptyRead, MemoryRead, type ReadResult } from './read-result.ts'
-import type { Segment } from './segment.ts'
-import { type EpochStart, encodeState, type GroupState } from './state-record.ts'
+import {
+  indexOfOffset,
+  lastTermOf,
+  listOf,
+  NO_RUNS,
+  offsetAfter,
+  type Run,
+  type Runs,
+  runsBefore,
+  runsFrom,
+  runsOf,
+  startsAt,
+  termAt,
+  withRun,
+} from './runs.ts'
+import { encodeState, type GroupState } from './state-record.ts'
 import { Tail, TailItem } from './tail.ts'
 
 export interface LogConfig {
@@ -60,6 +75,8 @@ export interface LogHost {
   /** Committed data has gathered for a whole chunk. */
   onChunkReady(group: GroupLog): void
   readonly chunkBytes: number
+  /** The log began anew with the state record in journal block `sequence`; `earlier` are the files of the log that went. */
+  onRestart(group: GroupLog, earlier: GroupFiles, sequence: number): void
   readSegments(
     group: GroupLog,
     offset: number,
@@ -71,30 +88,19 @@ export interface LogHost {
   findMaxTimestamp(group: GroupLog, endOffset: number): Promise<ReadResult | undefined>
 }
 
-/** Files of a group; made with its first segment. Belongs to write-behind.ts. */
-export interface GroupFiles {
-  segments: Segment[]
-  /** Leftovers of an earlier life were looked for and removed. */
-  swept: boolean
-  sweeping: Promise<void> | undefined
-  directoryMade: boolean
-  /** Files were made that no directory sync has covered. */
-  directoryDirty: boolean
-  /** Ends where the segment being written ends: the next write begins with its last bytes. */
-  lastChunk: CacheEntry | undefined
-  /** Chunks whose last bytes, behind the last whole block, are not on disk; pinned. */
-  unwritten: CacheEntry[]
-  /** What the job under way, or the next, must do: 0 nothing, else LAY_OUT_CHUNKS ... of write-behind.ts. */
-  wanted: number
-  running: Promise<void> | undefined
-  writesInFlight: number
-  whenWritten: (() => void) | undefined
-  /** Reads from segments under way. */
-  readers: number
-  whenUnread: (() => void) | undefined
+/** A log to begin anew: everything up to `index` is in the snapshot. */
+export interface SnapshotInstall {
+  readonly index: number
+  /** Term of the entry at `index`. */
+  readonly term: number
+  /** Exclusive end of the offsets of everything up to `index`; 0 for the metadata group. */
+  readonly offset: number
+  /** May lie behind `offset`: what comes up to there is kept, and shown to nobody. */
+  readonly logStartOffset: number
+  /** The broker's, as its snapshotProvider would give it. */
+  readonly snapshot: Uint8Array
 }
 
-const NO_EPOCHS: EpochStart[] = []
 const stateWriter = new ByteWriter(4096)
 
 export class GroupLog implements RoundMember {
@@ -129,18 +135,14 @@ export class GroupLog implements RoundMember {
   removed = false
   tail: Tail | undefined
   files: GroupFiles | undefined
-  /**
-   * What the broker knows as of commitIndex (producers, metadata image). Asked only after replay(), as it replaces what that
-   * shows. Called from timers and disk completions, never from within a call of the broker.
-   */
-  snapshotProvider: (() => Uint8Array) | undefined
-  /** The recovered one; dropped when the provider gave a newer one. */
+  /** The recovered one, the one given at creation or installation; dropped when the provider answers in its place. */
   snapshot: Uint8Array | undefined
   snapshotIndex = 0
   snapshotOffset = 0
   /** The broker has seen what recovery found; true for a new group. */
   replayed = true
-  #epochs: EpochStart[] = NO_EPOCHS
+  #runs: Runs = NO_RUNS
+  #snapshotProvider: (() => Uint8Array) | undefined
   #hardStateSequence = 0
   readonly #host: LogHost
 
@@ -158,21 +160,39 @@ export class GroupLog implements RoundMember {
   }
 
   /**
+   * What the broker knows as of commitIndex (producers, membership, metadata image). Asked only after replay(), as it replaces
+   * what that shows. Called from timers and disk completions, never from within a call of the broker.
+   */
+  get snapshotProvider(): (() => Uint8Array) | undefined {
+    return this.#snapshotProvider
+  }
+
+  set snapshotProvider(provider: (() => Uint8Array) | undefined) {
+    this.#snapshotProvider = provider
+    this.#dropSnapshot()
+  }
+
+  /**
    * Whether the broker has taken over: only then may data leave the tail and a state record stand for it. Until replay() was
    * called and the provider is there, a recovered snapshot and the tail are all that is known, and stay.
    */
   get attached(): boolean {
     if (!this.replayed) return false
-    return this.snapshotProvider !== undefined || (this.snapshot === undefined && !this.isMetadata)
+    return this.#snapshotProvider !== undefined || (this.snapshot === undefined && !this.isMetadata)
   }
 
-  /** Term of the last entry, -1 in an empty log. */
+  /** Term of the last entry, or of the snapshot the log begins behind; -1 in a log that never had one. */
   get lastTerm(): number {
-    return this.termAt(this.lastIndex)
+    return lastTermOf(this.#runs)
   }
 
   get durableTerm(): number {
     return this.termAt(this.durableIndex)
+  }
+
+  /** Term of the entry before firstIndex; 0 for a log that begins with its first entry. */
+  get prevTerm(): number {
+    return Math.max(0, this.termAt(this.firstIndex - 1))
   }
 
   /** Whether the last saveHardState() is on stable storage. */
@@ -180,9 +200,29 @@ export class GroupLog implements RoundMember {
     return this.#hardStateSequence <= this.#host.journal.durableSequence
   }
 
-  /** Start of each leader term, oldest first. A term whose entries carry no offset gives way to the next. */
-  get epochs(): readonly EpochStart[] {
-    return this.#epochs
+  /** Journal blocks up to this one are on stable storage; what the group has said so far is in roundSequence and before. */
+  get journaledSequence(): number {
+    return this.#host.journal.durableSequence
+  }
+
+  /**
+   * What relates indexes, terms and offsets, oldest first, exactly: see runs.ts. The first one holds firstIndex - 1 or begins the
+   * log. Of the metadata group one for each term.
+   */
+  get runs(): Run[] {
+    return listOf(this.#runs)
+  }
+
+  /** Start of each leader term in the records that are there, oldest first; a term without records has its successor's offset. */
+  get epochs(): readonly Run[] {
+    const epochs: Run[] = []
+    for (const run of listOf(this.#runs)) {
+      const last = epochs.at(-1)
+      if (last?.term === run.term) continue
+      if (last !== undefined && run.startOffset <= this.logStartOffset) epochs.pop()
+      epochs.push(run)
+    }
+    return epochs
   }
 
   /** Bytes in segments and of batches in the tail. */
@@ -194,32 +234,33 @@ export class GroupLog implements RoundMember {
 
   /** Exclusive end of what is durable, in offsets. */
   get durableOffset(): number {
-    return this.offsetAfter(this.durableIndex)
+    return Math.min(this.offsetAfter(this.durableIndex), this.logEndOffset)
   }
 
-  /** Term of the entry at an index that is held or the last one before; -1 before the first. */
+  /** Term of the entry at an index, which is held or the one before firstIndex; -1 before that. */
   termAt(index: number): number {
-    for (let at = this.#epochs.length - 1; at >= 0; at--) {
-      if (this.#epochs[at]!.startIndex <= index) return this.#epochs[at]!.term
-    }
-    return -1
+    return index <= 0 ? -1 : termAt(this.#runs, index)
   }
 
-  /** Exclusive end of the offsets of everything up to an index; the index is in the tail or at its front. */
+  /** Whether the entry at an index, which is held, is one without offset. Not of the metadata group. */
+  beginsRun(index: number): boolean {
+    return startsAt(this.#runs, index)
+  }
+
+  /** Exclusive end of the offsets of everything up to an index, which is held or the one before firstIndex. */
   offsetAfter(index: number): number {
-    const tail = this.tail
-    if (tail === undefined || tail.length === 0 || index >= this.lastIndex) return this.logEndOffset
-    let low = 0
-    let high = tail.length
-    while (low < high) {
-      const middle = (low + high) >>> 1
-      if (tail.item(middle)!.lastIndex > index) high = middle
-      else low = middle + 1
-    }
-    return tail.item(low)!.baseOffset
+    return this.isMetadata ? 0 : offsetAfter(this.#runs, index)
   }
 
-  /** Keeps term and vote; they join the next round. hardStateDurable tells when they are safe. */
+  /** Index of the record at an offset that is held; for logEndOffset the index it gets if a batch comes next. */
+  indexOfOffset(offset: number): number {
+    return this.#runs.length === 0 ? 1 : indexOfOffset(this.#runs, offset)
+  }
+
+  /**
+   * Keeps term and vote; they join the next round. hardStateDurable tells when they are safe.
+   * @param votedFor up to 2 ** 53, -1 for nobody
+   */
   saveHardState(term: number, votedFor: number): void {
     const { journal } = this.#host
     journal.begin(this, 0, RecordType.HARD_STATE, 0, 0, 0, this.groupId, term, votedFor, this.commitIndex)
@@ -230,7 +271,7 @@ export class GroupLog implements RoundMember {
 
   /**
    * Copies one v2 batch into the journal block being filled and stamps baseOffset and leader epoch in the copy.
-   * @param term the leader's term, at least lastTerm
+   * @param term lastTerm: a term begins with an entry; only the very first batch of a log may do without
    * @param index lastIndex + 1
    * @param baseOffset logEndOffset
    * @param batch checked by the caller; takes lastOffsetDelta + 1 indexes and offsets
@@ -280,7 +321,11 @@ export class GroupLog implements RoundMember {
     )
   }
 
-  /** Drops the entries from `index` on; nothing committed is ever dropped. */
+  /**
+   * Drops the entries from `index` on; nothing committed is ever dropped. What is appended in their place follows in the journal,
+   * so none of it counts as durable before this does, and durableIndex never again speaks for what was cut.
+   * @param index first of an entry
+   */
   truncateTail(index: number): void {
     if (index > this.lastIndex) return
     invariant(index > this.commitIndex, 'only what is not committed can be dropped', index, this.commitIndex)
@@ -288,7 +333,57 @@ export class GroupLog implements RoundMember {
     journal.begin(this, 0, RecordType.TRUNCATE, 0, 0, 0, this.groupId, this.term, index, this.commitIndex)
     journal.forgetFrom(this, index)
     this.cutTail(index)
+    invariant(this.lastIndex === index - 1, 'an entry is dropped as a whole', this.lastIndex, index)
     if (this.durableIndex >= index) this.durableIndex = index - 1
+  }
+
+  /**
+   * Gives up the whole log and begins anew behind `index`, with a snapshot in place of what was before. After a crash the log is
+   * the earlier one, whole, or this one. durableIndex reaches `index` with the round that holds it (onDurable).
+   * The state that the snapshotProvider answers from must be the snapshot's when this call's turn of the event loop ends.
+   * @throws DiskError after a failure of the journal; nothing has changed then
+   */
+  installSnapshot(install: SnapshotInstall): void {
+    const { index, term, logStartOffset, snapshot } = install
+    const offset = this.isMetadata ? 0 : install.offset
+    invariant(index >= this.commitIndex, 'a snapshot never goes back', index, this.commitIndex)
+    const { journal } = this.#host
+    const earlier = this.files
+    const runs = runsOf([{ term, startIndex: index, startOffset: offset }])
+    const sequence = this.#writeState({
+      ...this.state(),
+      checkpointIndex: index,
+      checkpointOffset: offset,
+      logStartOffset,
+      firstIndex: index + 1,
+      runs,
+      isRestart: true,
+      hasLitter: earlier !== undefined && !this.isMetadata,
+      segments: [],
+      lastIsActive: false,
+      snapshotIndex: index,
+      snapshotOffset: offset,
+      snapshot,
+    })
+    // Rounds on their way may hold more of the log that is given up than was committed of it.
+    journal.forgetFrom(this, this.commitIndex + 1)
+    journal.cover(this, index)
+    this.durableIndex = Math.min(this.durableIndex, this.commitIndex)
+    this.dropTail()
+    this.files = undefined
+    this.#runs = runs
+    this.lastIndex = this.commitIndex = this.laidIndex = this.segmentIndex = index
+    this.logEndOffset = this.committedOffset = this.laidOffset = this.segmentOffset = offset
+    this.firstIndex = index + 1
+    this.logStartOffset = logStartOffset
+    this.snapshot = snapshot
+    this.snapshotIndex = index
+    this.snapshotOffset = offset
+    this.replayed = true
+    // Older blocks are needed only as long as this record is not durable, which no file is recycled before.
+    this.uncoveredSequence = Number.POSITIVE_INFINITY
+    this.#dropSnapshot()
+    if (earlier !== undefined) this.#host.onRestart(this, earlier, sequence)
   }
 
   /**
@@ -336,6 +431,7 @@ export class GroupLog implements RoundMember {
       else visit.batch(item.index, item.term, bytes, item.at)
     }
     this.replayed = true
+    this.#dropSnapshot()
   }
 
   /**
@@ -367,6 +463,20 @@ export class GroupLog implements RoundMember {
       result.add(item.at, item.bytes, item.runAt, item.endOffset)
     }
     return result
+  }
+
+  /**
+   * Reads consecutive entries from the one that holds an index on, committed or not. From the journal's memory at once; what lies
+   * in segments may need the disk. Entries without offset that lie there too come back without their payload (FORGOTTEN_KIND).
+   * @param maxBytes about that much; at least one entry comes if the index is held
+   * @returns to be released; without entries when the index is not held, then or any more
+   * @throws DiskError or StorageCorruption, as a rejection
+   */
+  readEntries(fromIndex: number, maxBytes: number): EntryRead | Promise<EntryRead> {
+    const host = this.#host
+    return readEntries(this, host.arena, fromIndex, maxBytes, (offset, bytes) =>
+      host.readSegments(this, offset, bytes, this.laidOffset, true),
+    )
   }
 
   /**
@@ -408,6 +518,26 @@ export class GroupLog implements RoundMember {
     if (this.tail !== undefined && this.tail.length === 0) this.tail = undefined
   }
 
+  /**
+   * Lets a state record stand for a tail that is committed and holds entries without offset only, so that a quiet group that once
+   * elected a leader needs no memory for it.
+   * @returns whether it did
+   */
+  settleEntries(): boolean {
+    const { tail } = this
+    if (tail === undefined || tail.batchBytes > 0 || tail.committedLength < tail.length) return false
+    const isSettled = this.segmentIndex === this.laidIndex && this.files?.running === undefined
+    if (!this.attached || this.isMetadata || !isSettled) return false
+    while (tail.length > 0) this.#host.arena.release(this.takeFirst().runAt)
+    this.tail = undefined
+    this.segmentIndex = this.laidIndex
+    this.segmentOffset = this.laidOffset
+    this.emitState()
+    // No file of the ring is recycled before that record is durable.
+    this.uncoveredSequence = Number.POSITIVE_INFINITY
+    return true
+  }
+
   /** Repeats the items that lie in journal blocks before `sequence` in the block being filled, so that theirs can go. */
   carryItems(sequence: number): number {
     const { journal, arena } = this.#host
@@ -434,10 +564,9 @@ export class GroupLog implements RoundMember {
 
   /** Writes the group's state into the block being filled. @returns the block's sequence */
   emitState(): number {
-    const { journal, arena } = this.#host
-    this.#pruneEpochs()
+    this.#runs = runsFrom(this.#runs, this.firstIndex - 1)
     if (this.attached) {
-      this.snapshot = this.snapshotProvider?.()
+      this.snapshot = this.#snapshotProvider?.()
       this.snapshotIndex = this.commitIndex
       this.snapshotOffset = this.committedOffset
       if (this.isMetadata) {
@@ -445,16 +574,33 @@ export class GroupLog implements RoundMember {
         this.segmentOffset = this.committedOffset
       }
     }
-    const state = this.state()
+    this.#writeState(this.state())
+    // Given by the provider, it can be asked for again; only a recovered one must be kept.
+    if (this.#snapshotProvider !== undefined && this.replayed) this.snapshot = undefined
+    return this.stateSequence
+  }
+
+  #writeState(state: GroupState): number {
+    const { journal, arena } = this.#host
     stateWriter.reset()
     encodeState(stateWriter, state)
     const bytes = stateWriter.written
-    const { groupId, term, segmentIndex, commitIndex } = this
-    const at = journal.begin(this, 0, RecordType.STATE, 0, 0, bytes.length, groupId, term, segmentIndex, commitIndex)
+    const { term, checkpointIndex } = state
+    const commitIndex = Math.max(this.commitIndex, checkpointIndex)
+    const at = journal.begin(
+      this,
+      0,
+      RecordType.STATE,
+      0,
+      0,
+      bytes.length,
+      this.groupId,
+      term,
+      checkpointIndex,
+      commitIndex,
+    )
     arena.bytes.set(bytes, at)
     this.stateSequence = journal.fillingSequence
-    // Given by the provider, it can be asked for again; only a recovered one must be kept.
-    if (this.snapshotProvider !== undefined) this.snapshot = undefined
     return this.stateSequence
   }
 
@@ -470,7 +616,9 @@ export class GroupLog implements RoundMember {
       checkpointOffset: this.segmentOffset,
       logStartOffset: this.logStartOffset,
       firstIndex: this.isMetadata ? this.segmentIndex + 1 : this.firstIndex,
-      epochs: this.#epochs,
+      runs: runsBefore(this.#runs, this.segmentIndex + 1),
+      isRestart: false,
+      hasLitter: this.files?.hasLitter ?? false,
       segments: [],
       lastIsActive: false,
       snapshotIndex: this.snapshotIndex,
@@ -489,7 +637,7 @@ export class GroupLog implements RoundMember {
   restoreState(state: GroupState, sequence: number): void {
     this.term = state.term
     this.votedFor = state.votedFor
-    this.#epochs = state.epochs.length === 0 ? NO_EPOCHS : state.epochs
+    this.#runs = state.runs
     this.logStartOffset = state.logStartOffset
     this.firstIndex = state.firstIndex
     this.snapshot = state.snapshot
@@ -505,6 +653,13 @@ export class GroupLog implements RoundMember {
     }
     this.dropEmptyTail()
     this.refreshEnd()
+  }
+
+  /** The last of recovery: the runs behind the checkpoint, from the items. */
+  restoreRuns(): void {
+    this.#runs = runsBefore(this.#runs, this.laidIndex + 1)
+    const tail = this.tail
+    for (let position = 0; tail !== undefined && position < tail.length; position++) this.#noteRun(tail.item(position)!)
   }
 
   /** Puts a replayed item in its place. */
@@ -525,8 +680,6 @@ export class GroupLog implements RoundMember {
       this.tail ??= new Tail()
       this.tail.push(item)
     }
-    // The term of a carried item is known already: from the state record, or one that is still to come.
-    if (!carried) this.#noteEpoch(item)
     this.refreshEnd()
   }
 
@@ -560,9 +713,7 @@ export class GroupLog implements RoundMember {
       while (tail.last !== undefined && tail.last.lastIndex >= index) this.#host.arena.release(tail.pop()!.runAt)
     }
     this.dropEmptyTail()
-    if (this.#epochs.length > 0 && this.#epochs[this.#epochs.length - 1]!.startIndex >= index) {
-      this.#epochs = this.#epochs.filter((epoch) => epoch.startIndex < index)
-    }
+    this.#runs = runsBefore(this.#runs, index)
     this.refreshEnd()
   }
 
@@ -591,28 +742,27 @@ export class GroupLog implements RoundMember {
     host.arena.retain(item.runAt)
     this.tail.push(item)
     this.tail.lastTick = host.tick
-    this.#noteEpoch(item)
+    this.#noteRun(item)
     this.lastIndex = item.lastIndex
     this.logEndOffset = item.endOffset
   }
 
-  #noteEpoch(item: TailItem): void {
-    const last = this.#epochs.length === 0 ? -1 : this.#epochs[this.#epochs.length - 1]!.term
-    if (item.term === last) return
-    invariant(item.term > last, 'terms in a log only rise', item.term, last)
-    if (this.#epochs === NO_EPOCHS) this.#epochs = []
-    this.#epochs.push({ term: item.term, startIndex: item.index, startOffset: item.baseOffset })
+  #noteRun(item: TailItem): void {
+    const last = this.lastTerm
+    invariant(item.term >= last, 'terms in a log only rise', item.term, last)
+    if (item.span === 0) {
+      // Commands are all without offset: there is nothing to convert.
+      if (this.isMetadata && item.term === last) return
+      this.#runs = withRun(this.#runs, item.term, item.index, item.baseOffset)
+    } else if (this.#runs.length === 0) {
+      this.#runs = withRun(this.#runs, item.term, item.index - 1, item.baseOffset)
+    } else {
+      invariant(item.term === last, 'a term begins with an entry without offset', item.term, last)
+    }
   }
 
-  /** Terms that left no offsets, or lie wholly below the log start, are not needed once they are checkpointed. */
-  #pruneEpochs(): void {
-    const epochs = this.#epochs
-    if (epochs.length < 2) return
-    const kept = epochs.filter((epoch, at) => {
-      const next = epochs[at + 1]
-      if (next === undefined || next.startIndex > this.segmentIndex) return true
-      return next.startOffset > epoch.startOffset && next.startOffset > this.logStartOffset
-    })
-    if (kept.length < epochs.length) this.#epochs = kept
+  /** With a provider the broker can always be asked again. */
+  #dropSnapshot(): void {
+    if (this.replayed && this.#snapshotProvider !== undefined) this.snapshot = undefined
   }
 }

@@ -5,12 +5,12 @@
 
 import { baseOffsetOf, offsetSpanOf } from '../protocol/records/batch.ts'
 import { StorageCorruption } from './corruption.ts'
+import { filesOf } from './group-files.ts'
 import { FLAG_CARRIED, type RecordHeader, RecordType } from './journal-format.ts'
 import { DEFAULT_LOG_CONFIG, GroupLog, type LogHost } from './log.ts'
 import { Segment } from './segment.ts'
-import { decodeState } from './state-record.ts'
+import { decodeState, type GroupState } from './state-record.ts'
 import { TailItem } from './tail.ts'
-import { filesOf } from './write-behind.ts'
 
 /** A group that is gone, whose files may still be there. */
 export interface Removal {
@@ -112,6 +112,7 @@ export class Recovery {
       if (gap >= 0)
         throw corrupt(`group ${group.groupId} (${group.directory}) lacks the entry with index ${gap}`, directory)
       group.refreshEnd()
+      group.restoreRuns()
       if (group.commitIndex < group.segmentIndex) {
         group.commitIndex = group.segmentIndex
         group.committedOffset = group.segmentOffset
@@ -152,7 +153,7 @@ export class Recovery {
   #state(record: RecordHeader, payloadAt: number, sequence: number, path: string): void {
     let state: ReturnType<typeof decodeState>
     try {
-      state = decodeState(this.#payload(record, payloadAt))
+      state = decodeState(this.#payload(record, payloadAt), record.groupId === 0)
     } catch (error) {
       throw new StorageCorruption(`the state record of group ${record.groupId} cannot be read`, path, -1, ADVICE, {
         cause: error,
@@ -167,13 +168,11 @@ export class Recovery {
       else before?.dropTail()
       this.groups.set(record.groupId, group)
     }
-    if (state.segments.length > 0 || group.files !== undefined) {
-      const files = filesOf(group)
-      files.segments = state.segments.map((segment, at) =>
-        Segment.recovered(state.directory, segment, at < state.segments.length - 1 || !state.lastIsActive),
-      )
-      files.directoryMade = state.segments.length > 0
+    if (state.isRestart) {
+      group.dropTail()
+      group.files = undefined
     }
+    restoreFiles(group, state)
     group.restoreState(state, sequence)
   }
 
@@ -189,6 +188,17 @@ export class Recovery {
     this.groups.delete(groupId)
     this.#commits.delete(groupId)
   }
+}
+
+/** The segments that a state record names. */
+export function restoreFiles(group: GroupLog, state: GroupState): void {
+  if (state.segments.length === 0 && !state.hasLitter && group.files === undefined) return
+  const files = filesOf(group)
+  files.segments = state.segments.map((segment, at) =>
+    Segment.recovered(state.directory, segment, at < state.segments.length - 1 || !state.lastIsActive),
+  )
+  files.directoryMade = state.segments.length > 0
+  files.hasLitter = state.hasLitter
 }
 
 const ADVICE = 'Restore the data directory from a replica or a backup.'

@@ -8,12 +8,13 @@ import {
   batchDefect,
   completeBatchBytes,
   lastOffsetOf,
+  leaderEpochOf,
   maxTimestampOf,
   nextOffsetOf,
   sizeBytesOf,
 } from '../protocol/records/batch.ts'
 import type { Arena } from './arena.ts'
-import { StorageCorruption } from './corruption.ts'
+import { type DamagedRange, StorageCorruption } from './corruption.ts'
 import { BLOCK_BYTES, type Disk, DiskError } from './disk.ts'
 import type { GroupLog } from './log.ts'
 import { OFFSET_ENTRY_BYTES, OffsetIndex } from './offset-index.ts'
@@ -83,7 +84,7 @@ export class SegmentReader {
     let offset = group.logStartOffset
     for (const segment of [...(group.files?.segments ?? [])]) {
       if (segment.endOffset <= offset || segment.maxTimestamp < timestampMs || segment.removed) continue
-      await this.#held(group, () => this.ensureIndex(segment, group.config.indexIntervalBytes))
+      await this.#held(group, () => this.ensureIndex(group, segment))
       const floor = segment.timeIndex?.floorBelow(timestampMs) ?? -1
       const from = Math.max(offset, segment.baseOffset + floor + 1)
       const found = await this.#firstBatch(group, from, Math.min(endOffset, segment.endOffset), timestampMs)
@@ -123,10 +124,10 @@ export class SegmentReader {
   }
 
   /** Loads the segment's indexes, or makes what is missing or wrong of them from the batches. @throws DiskError, StorageCorruption */
-  ensureIndex(segment: Segment, indexIntervalBytes: number): Promise<void> {
+  ensureIndex(group: GroupLog, segment: Segment): Promise<void> {
     this.noteIndex(segment)
     if (segment.offsetIndex !== undefined) return Promise.resolve()
-    segment.indexLoading ??= this.#loadIndex(segment, indexIntervalBytes).finally(() => {
+    segment.indexLoading ??= this.#loadIndex(group, segment).finally(() => {
       segment.indexLoading = undefined
     })
     return segment.indexLoading
@@ -226,18 +227,20 @@ export class SegmentReader {
     offset: number,
     maxBytes: number,
   ): Promise<CacheEntry | undefined> {
-    await this.ensureIndex(segment, group.config.indexIntervalBytes)
+    await this.ensureIndex(group, segment)
     for (;;) {
       const index = segment.offsetIndex ?? NO_INDEX
       const floor = index.floor(offset - segment.baseOffset)
       let position = floor < 0 ? 0 : index.positionAt(floor)
+      // No batch before `position` reaches this offset.
+      let reached = segment.baseOffset + (floor < 1 ? 0 : index.offsetAt(floor - 1) + 1)
       try {
         let checked = floor < 0
         while (position < segment.sizeBytes) {
           const present = this.#cache.find(segment, offset)
           if (present !== undefined) return present
           const bytes = Math.max(this.#options.readBytes, Math.min(maxBytes, this.#options.readAheadBytes))
-          const entry = await this.#load(segment, position, bytes)
+          const entry = await this.#load(group, segment, position, bytes)
           if (!entry.resident) continue
           if (!checked) {
             const last = lastOffsetOf(this.#arena.bytes, entry.at + (position - entry.startPosition))
@@ -248,11 +251,16 @@ export class SegmentReader {
           }
           if (entry.endOffset > offset) return entry
           position = entry.endPosition
+          reached = entry.endOffset
         }
         return undefined
-      } catch (error) {
+      } catch (caught) {
+        const error =
+          caught instanceof StorageCorruption
+            ? caught.within(damagedRange(segment, index, reached, caught.position))
+            : caught
         if (error instanceof StorageCorruption) {
-          const behind = await this.#entryBehind(segment, index, floor + 1, offset)
+          const behind = await this.#entryBehind(group, segment, index, floor + 1, offset)
           if (behind !== undefined) return behind
         }
         // A wrong index is no damage: the batches are what counts. Tried once, as real damage looks the same.
@@ -263,7 +271,7 @@ export class SegmentReader {
         segment.startIndexes()
         segment.bytesSinceIndex = 0
         try {
-          await this.#scanIndex(segment, 0, { timestamp: -1, offset: -1 }, group.config.indexIntervalBytes)
+          await this.#scanIndex(group, segment, 0, { timestamp: -1, offset: -1 })
         } catch {
           segment.offsetIndex = offsetIndex
           segment.timeIndex = timeIndex
@@ -278,6 +286,7 @@ export class SegmentReader {
 
   /** Past a damaged batch: the next index entry's batch, if that is the one looked for. */
   async #entryBehind(
+    group: GroupLog,
     segment: Segment,
     index: OffsetIndex,
     next: number,
@@ -285,7 +294,7 @@ export class SegmentReader {
   ): Promise<CacheEntry | undefined> {
     if (next >= index.count) return undefined
     try {
-      const entry = await this.#load(segment, index.positionAt(next), this.#options.readBytes)
+      const entry = await this.#load(group, segment, index.positionAt(next), this.#options.readBytes)
       return entry.resident && entry.baseOffset <= offset && entry.endOffset > offset ? entry : undefined
     } catch {
       // The damage that led here is the one to report.
@@ -369,17 +378,17 @@ export class SegmentReader {
     if (this.#arena.room('readahead') < this.#options.readAheadBytes) return
     if (segment.cached.some((other) => other.startPosition <= position && other.endPosition > position)) return
     // Whoever needs the piece reports what is wrong with it.
-    this.#held(group, () => this.#load(segment, position, this.#options.readAheadBytes)).catch(() => undefined)
+    this.#held(group, () => this.#load(group, segment, position, this.#options.readAheadBytes)).catch(() => undefined)
   }
 
   /** The piece that begins at a batch's file position. */
-  #load(segment: Segment, position: number, bytes: number): Promise<CacheEntry> {
+  #load(group: GroupLog, segment: Segment, position: number, bytes: number): Promise<CacheEntry> {
     const present = segment.cached.find((entry) => entry.startPosition <= position && entry.endPosition > position)
     if (present !== undefined) return Promise.resolve(present)
     const underWay = segment.loads?.get(position)
     if (underWay !== undefined) return underWay
     segment.loads ??= new Map()
-    const loading = this.#loadFromDisk(segment, position, bytes).finally(() => {
+    const loading = this.#loadFromDisk(group, segment, position, bytes).finally(() => {
       segment.loads?.delete(position)
       if (segment.loads?.size === 0) segment.loads = undefined
     })
@@ -387,7 +396,7 @@ export class SegmentReader {
     return loading
   }
 
-  async #loadFromDisk(segment: Segment, position: number, bytes: number): Promise<CacheEntry> {
+  async #loadFromDisk(group: GroupLog, segment: Segment, position: number, bytes: number): Promise<CacheEntry> {
     const arena = this.#arena
     const start = position - (position % BLOCK_BYTES)
     for (let wanted = bytes; ; ) {
@@ -410,7 +419,7 @@ export class SegmentReader {
         const baseOffset = to - from >= 12 ? baseOffsetOf(arena.bytes, from) : -1
         let defect: string | undefined
         for (let size = 0; (size = completeBatchBytes(arena.bytes, at, to)) > 0; at += size) {
-          defect = batchDefect(arena.bytes, at, to) ?? misplaced(segment, arena.bytes, at, nextOffset)
+          defect = batchDefect(arena.bytes, at, to) ?? misplaced(group, segment, arena.bytes, at, nextOffset)
           if (defect !== undefined) break
           nextOffset = nextOffsetOf(arena.bytes, at)
         }
@@ -481,7 +490,7 @@ export class SegmentReader {
     throw new DiskError('ENOMEM', 'read', segment.path('.log'))
   }
 
-  async #loadIndex(segment: Segment, indexIntervalBytes: number): Promise<void> {
+  async #loadIndex(group: GroupLog, segment: Segment): Promise<void> {
     const endOffset = segment.endOffset - segment.baseOffset
     const offsetBytes = await this.#readFile(segment.path('.index'))
     const timeBytes = await this.#readFile(segment.path('.timeindex'))
@@ -509,7 +518,7 @@ export class SegmentReader {
     }
     segment.bytesSinceIndex = 0
     try {
-      await this.#scanIndex(segment, offsets.lastPosition, seen, indexIntervalBytes)
+      await this.#scanIndex(group, segment, offsets.lastPosition, seen)
       return
     } catch (error) {
       if (!(error instanceof StorageCorruption)) {
@@ -524,7 +533,7 @@ export class SegmentReader {
     segment.savedOffsetEntries = 0
     segment.savedTimeEntries = 0
     try {
-      await this.#scanIndex(segment, 0, { timestamp: -1, offset: -1 }, indexIntervalBytes)
+      await this.#scanIndex(group, segment, 0, { timestamp: -1, offset: -1 })
     } catch (error) {
       if (!(error instanceof StorageCorruption)) throw error
       segment.indexRemade = true
@@ -533,12 +542,13 @@ export class SegmentReader {
   }
 
   /** Makes index entries for the batches from a position on. */
-  async #scanIndex(segment: Segment, position: number, seen: MaxSoFar, indexIntervalBytes: number): Promise<void> {
+  async #scanIndex(group: GroupLog, segment: Segment, position: number, seen: MaxSoFar): Promise<void> {
+    const { indexIntervalBytes } = group.config
     const end = segment.sizeBytes
     // The batch of the last entry is counted, but not entered again.
     let first = position > 0
     while (position < end) {
-      const entry = await this.#load(segment, position, this.#options.readAheadBytes)
+      const entry = await this.#load(group, segment, position, this.#options.readAheadBytes)
       if (!entry.resident) continue
       while (position < entry.endPosition && position < end) {
         const at = entry.at + (position - entry.startPosition)
@@ -589,15 +599,37 @@ export function segmentFor(group: GroupLog, offset: number): Segment | undefined
   return segments[low]
 }
 
-function misplaced(segment: Segment, bytes: Uint8Array, at: number, expected: number): string | undefined {
+/** Where a batch lies and under which term is outside its CRC, but the log knows both. */
+function misplaced(
+  group: GroupLog,
+  segment: Segment,
+  bytes: Uint8Array,
+  at: number,
+  expected: number,
+): string | undefined {
   const offset = baseOffsetOf(bytes, at)
-  if (offset < segment.baseOffset || offset >= segment.endOffset) return 'the batch belongs to other offsets'
-  if (expected >= 0 && offset < expected) return 'offsets go back'
+  if (offset < segment.baseOffset || nextOffsetOf(bytes, at) > segment.endOffset) {
+    return 'the batch belongs to other offsets'
+  }
+  if (expected >= 0 && offset !== expected) return `the batch has offset ${offset}, not ${expected}`
+  if (segment.removed) return undefined
+  const index = group.indexOfOffset(offset)
+  if (index < group.firstIndex) return undefined
+  const term = group.termAt(index)
+  if (leaderEpochOf(bytes, at) !== term) return `the batch has leader epoch ${leaderEpochOf(bytes, at)}, not ${term}`
   return undefined
 }
 
 function corrupt(segment: Segment, position: number, what: string): StorageCorruption {
   return new StorageCorruption(what, segment.path('.log'), position, ADVICE)
+}
+
+/** Where the damage at a position lies in offsets: it ends at the latest with the next batch that the index knows. */
+function damagedRange(segment: Segment, index: OffsetIndex, startOffset: number, position: number): DamagedRange {
+  let next = 0
+  while (next < index.count && index.positionAt(next) <= position) next++
+  const endOffset = next < index.count ? segment.baseOffset + index.offsetAt(next) + 1 : segment.endOffset
+  return { startOffset, endOffset }
 }
 
 async function readAll(

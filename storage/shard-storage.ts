@@ -6,20 +6,19 @@
 
 import { invariant } from '../protocol/invariant.ts'
 import type { Arena, Purpose } from './arena.ts'
-import { DurableDirectories, parentOf } from './directories.ts'
+import { Cleanup } from './cleanup.ts'
+import { DurableDirectories } from './directories.ts'
 import { BLOCK_BYTES, type Disk, type DiskError } from './disk.ts'
-import { ByteWriter } from './encoding.ts'
+import { BATCH_KIND } from './entry-read.ts'
 import { asDiskError, Journal } from './journal.ts'
 import { RecordType, recordBytes } from './journal-format.ts'
 import { replayJournal } from './journal-replay.ts'
 import { GroupLog, type LogConfig, type LogHost } from './log.ts'
 import { ReadCache } from './read-cache.ts'
-import { Recovery, type Removal } from './recovery.ts'
-import { chooseRetention } from './retention.ts'
-import { FilePool, type Segment } from './segment.ts'
+import { Recovery, restoreFiles } from './recovery.ts'
+import { FilePool } from './segment.ts'
 import { SegmentReader } from './segment-reader.ts'
-import { encodeState, type GroupState } from './state-record.ts'
-import { activeOf, CHECKPOINT, LAY_OUT_ALL, LAY_OUT_CHUNKS, WriteBehind } from './write-behind.ts'
+import { CHECKPOINT, LAY_OUT_ALL, LAY_OUT_CHUNKS, WriteBehind } from './write-behind.ts'
 
 export interface StorageOptions {
   readonly disk: Disk
@@ -89,6 +88,9 @@ const JOBS_AT_ONCE = 32
 /** Partitions that fell quiet are in no hurry, and their syncs would hold up the flush rounds of those that are not. */
 const IDLE_JOBS_PER_TICK = 2
 const EMIT_AT_ONCE = 256
+const ADOPT_PENDING_MAX = 1 << 20
+/** Quiet groups whose tail is entries alone are checkpointed so many at a time: one small record each. */
+const SETTLE_PER_TICK = 1000
 /** close() repeats all states in a fresh journal file for up to so many groups, when there is so much to replay otherwise. */
 const STATES_AT_CLOSE_MAX = 20_000
 const SHORT_REPLAY_BYTES = 8 << 20
@@ -103,11 +105,9 @@ export class ShardStorage {
   readonly #reader: SegmentReader
   readonly #host: LogHost
   #writeBehind!: WriteBehind
+  #cleanup!: Cleanup
   #journal!: Journal<GroupLog>
   #groups = new Map<number, GroupLog>()
-  #removals = new Map<number, Removal>()
-  /** Directories whose old files are being removed. */
-  readonly #busyDirectories = new Map<string, { incarnation: number; done: Promise<void> }>()
   #lastIncarnation = 0
   /** Groups with a tail. */
   readonly #dirty = new Set<GroupLog>()
@@ -115,7 +115,6 @@ export class ShardStorage {
   readonly #fileCount: number
   #tick = 0
   #timer: { cancel(): void } | undefined
-  #deletions = new Set<{ cancel(): void }>()
   #opened = false
   #closing = false
   #roomWanted = 0
@@ -176,6 +175,7 @@ export class ShardStorage {
         if (files?.running !== undefined) files.wanted = Math.max(files.wanted, LAY_OUT_CHUNKS)
         else storage.#request(group, LAY_OUT_CHUNKS)
       },
+      onRestart: (group, earlier, sequence) => this.#cleanup.restart(group, earlier, sequence),
       readSegments: (group, offset, maxBytes, endOffset, atLeastOne) =>
         this.#reader.read(group, offset, maxBytes, endOffset, atLeastOne),
       findByTimestamp: (group, timestampMs, endOffset) => this.#reader.findByTimestamp(group, timestampMs, endOffset),
@@ -199,7 +199,6 @@ export class ShardStorage {
     })
     recovery.finish(journalDirectory)
     this.#groups = recovery.groups
-    this.#removals = recovery.removals
     this.#lastIncarnation = recovery.lastIncarnation
     this.#dirty.clear()
     for (const group of this.#groups.values()) if (group.tail !== undefined) this.#dirty.add(group)
@@ -240,10 +239,21 @@ export class ShardStorage {
       nowMs: this.#options.nowMs,
       log,
       whenFreed: () => this.#whenFreed(),
-      whenDirectoryFree: (group) => {
-        const busy = this.#busyDirectories.get(group.directory)
-        return busy !== undefined && busy.incarnation < group.incarnation ? busy.done : undefined
-      },
+      whenDirectoryFree: (group) => this.#cleanup.whenDirectoryFree(group),
+    })
+    this.#cleanup = new Cleanup({
+      disk,
+      arena,
+      journal: this.#journal,
+      cache: this.#cache,
+      pool: this.#pool,
+      writeBehind: this.#writeBehind,
+      nowMs: this.#options.nowMs,
+      after: this.#options.after,
+      log,
+      request: (group, wanted) => this.#request(group, wanted),
+      isClosing: () => this.#closing,
+      inBackground: (work) => this.#inBackground(work),
     })
     await this.#journal.start()
     if (recovery.recordCount > 0) {
@@ -253,8 +263,10 @@ export class ShardStorage {
         `${journalDirectory}: ${this.#groups.size} groups from ${recovery.recordCount} records in ${tookMs} ms`,
       )
     }
-    for (const removal of this.#removals.values()) this.#inBackground(this.#removeFiles(removal, undefined))
-    if (!recovery.clean && this.#groups.size > 0) this.#inBackground(this.#sweepAll())
+    for (const removal of recovery.removals.values()) this.#cleanup.resume(removal)
+    if (this.#groups.size > 0) {
+      this.#inBackground(this.#cleanup.sweepAll([...this.#groups.values()], !recovery.clean))
+    }
     this.#journal.fillRing()
     this.#opened = true
     this.#armTimer()
@@ -282,11 +294,14 @@ export class ShardStorage {
    * Adds a group. Nothing touches the disk but the journal's next round; files come with the first segment.
    * @param groupId not in use; 0 is the metadata group
    * @param directory absolute; an earlier group that had it may still be on its way out
+   * @param snapshot of the empty log (its membership), to be there with the group or not at all; kept by reference until the
+   *   group has a snapshotProvider
    */
-  create(groupId: number, directory: string, config: LogConfig): GroupLog {
+  create(groupId: number, directory: string, config: LogConfig, snapshot?: Uint8Array): GroupLog {
     invariant(!this.#groups.has(groupId), 'a group is created once', groupId)
     this.#lastIncarnation += 1
     const group = new GroupLog(this.#host, groupId, directory, this.#lastIncarnation, config)
+    group.snapshot = snapshot
     this.#groups.set(groupId, group)
     group.emitState()
     return group
@@ -300,11 +315,7 @@ export class ShardStorage {
     this.#dirty.delete(group)
     group.removed = true
     group.dropTail()
-    const { incarnation, directory } = group
-    const removal: Removal = { groupId, incarnation, directory, sequence: 0 }
-    this.#emitRemoving(removal)
-    this.#removals.set(incarnation, removal)
-    this.#inBackground(this.#removeFiles(removal, group))
+    this.#cleanup.remove(group)
   }
 
   /** Sends what was appended to the device when it is free, else with the next round. Once per loop turn with appends. */
@@ -328,36 +339,36 @@ export class ShardStorage {
   }
 
   /**
-   * Every group as its state record has it, for moving it to another shard's journal. After an orderly close() and a new
-   * open(), when nothing lies in the journal alone.
+   * Takes a group of another shard over as it is: its state, and what only that journal holds, committed or not. Its segments
+   * stay where they are. The group is there when this is durable; it is not to be used before this storage is opened anew.
+   * @param from of a storage that was just opened, in which nobody has replayed it
+   * @throws DiskError with code ENOMEM when it does not fit in memory, as it would not after a start either
    */
-  *states(): Generator<readonly [groupId: number, state: GroupState]> {
-    for (const group of this.#groups.values()) {
-      invariant(group.tail === undefined, 'a group that moves has everything in its segments', group.groupId)
-      yield [group.groupId, group.state()]
-    }
-  }
-
-  /** Writes the state of a group of another shard into this journal; the group is there when this storage is opened next. */
-  adopt(groupId: number, state: GroupState): void {
+  async adopt(from: GroupLog): Promise<void> {
+    const { groupId, directory } = from
+    const state = from.state()
     this.#lastIncarnation += 1
-    const writer = new ByteWriter(4096)
-    encodeState(writer, { ...state, incarnation: this.#lastIncarnation })
-    const bytes = writer.written
-    const { term, checkpointIndex } = state
-    const at = this.#journal.begin(
-      undefined,
-      0,
-      RecordType.STATE,
-      0,
-      0,
-      bytes.length,
-      groupId,
-      term,
-      checkpointIndex,
-      checkpointIndex,
-    )
-    this.#arena.bytes.set(bytes, at)
+    const group = new GroupLog(this.#host, groupId, directory, this.#lastIncarnation, from.config)
+    restoreFiles(group, state)
+    group.restoreState(state, 0)
+    group.replayed = false
+    this.#groups.set(groupId, group)
+    group.emitState()
+    const tail = await from.readEntries(from.laidIndex + 1, Number.MAX_SAFE_INTEGER)
+    try {
+      for (const { index, term, kind, baseOffset, bytes } of tail.entries) {
+        if (kind === BATCH_KIND) group.appendBatch(term, index, baseOffset, bytes, -1)
+        else group.appendEntry(term, index, kind, bytes)
+        // What waits for the disk is in memory beside what was read.
+        if (this.#journal.pendingBytes > ADOPT_PENDING_MAX) await group.whenJournaled()
+      }
+    } finally {
+      tail.release()
+    }
+    group.commit(from.commitIndex, from.committedOffset)
+    // The last record says what is known to be committed.
+    group.saveHardState(from.term, from.votedFor)
+    await group.whenJournaled()
   }
 
   /** One pass of retention over all groups: start offset, time, size. Resolves when the files are renamed. */
@@ -366,7 +377,7 @@ export class ShardStorage {
       if (this.#closing || this.#journal.failed !== undefined) return
       if (group.isMetadata || group.removed || (group.files === undefined && group.tail === undefined)) continue
       try {
-        await this.#retain(group)
+        await this.#cleanup.retain(group)
       } catch (error) {
         if (this.#journal.failed !== undefined) return
         throw error
@@ -379,7 +390,7 @@ export class ShardStorage {
     if (this.#closing) return
     this.#closing = true
     this.#timer?.cancel()
-    for (const timer of this.#deletions) timer.cancel()
+    this.#cleanup.stop()
     const endMs = this.#options.monotonicMs() + (this.#options.closeBudgetMs ?? 1500)
     const waiting = [...this.#groups.values()].filter((group) => {
       const hasTail = group.tail !== undefined && group.tail.committedLength > 0
@@ -406,7 +417,11 @@ export class ShardStorage {
   /** All states into a fresh file when nothing else is needed, so that the next start reads that file's beginning only. */
   async #shortenReplay(endMs: number): Promise<void> {
     const journal = this.#journal
-    if (this.#groups.size > STATES_AT_CLOSE_MAX || this.#removals.size > 0 || journal.liveBytes < SHORT_REPLAY_BYTES)
+    if (
+      this.#groups.size > STATES_AT_CLOSE_MAX ||
+      this.#cleanup.removals.size > 0 ||
+      journal.liveBytes < SHORT_REPLAY_BYTES
+    )
       return
     for (const group of this.#groups.values()) {
       if (group.tail !== undefined || group.uncoveredSequence !== Number.POSITIVE_INFINITY) return
@@ -591,7 +606,7 @@ export class ShardStorage {
 
   #neededBelow(cutoff: number): boolean {
     for (const group of this.#groups.values()) if (group.neededSequence < cutoff) return true
-    for (const removal of this.#removals.values()) if (removal.sequence < cutoff) return true
+    for (const removal of this.#cleanup.removals.values()) if (removal.sequence < cutoff) return true
     return false
   }
 
@@ -602,7 +617,8 @@ export class ShardStorage {
     const carryTotalMax = this.#fileBytes / 2
     let carried = 0
     let emitted = 0
-    for (const removal of this.#removals.values()) if (removal.sequence < cutoff) this.#emitRemoving(removal)
+    for (const removal of this.#cleanup.removals.values())
+      if (removal.sequence < cutoff) this.#cleanup.emitRemoving(removal)
     for (const group of this.#groups.values()) {
       if (group.neededSequence >= cutoff) continue
       const { tail } = group
@@ -632,134 +648,6 @@ export class ShardStorage {
       if (!group.removed && (group.tail?.oldestSequence ?? cutoff) < cutoff) group.carryItems(cutoff)
     }
     await journal.whenDurable(journal.nextRecordSequence - (journal.hasFilling ? 0 : 1))
-  }
-
-  async #retain(group: GroupLog): Promise<void> {
-    const { config } = group
-    const nowMs = this.#options.nowMs()
-    if (group.tail !== undefined && group.tail.committedLength > 0 && config.deletePolicy) {
-      // Where segments end decides what may go, so what has gathered is laid out first if any of it may.
-      const byTime = config.retentionMs >= 0 && group.tailHasOlderThan(nowMs - config.retentionMs)
-      const bySize = config.retentionBytes >= 0 && group.sizeBytes > config.retentionBytes
-      if (byTime || bySize) await this.#request(group, LAY_OUT_ALL)
-    }
-    const { files } = group
-    if (files === undefined || group.removed || files.segments.length === 0) return
-    let choice = chooseRetention(files.segments, group.logStartOffset, config, nowMs)
-    if (choice.count === 0) return
-    if (choice.count === files.segments.length && activeOf(files) !== undefined) {
-      await this.#writeBehind.sealActive(group)
-      choice = chooseRetention(files.segments, group.logStartOffset, config, nowMs)
-      if (this.#journal.failed !== undefined || group.removed) return
-    }
-    const doomed = files.segments.slice(0, choice.count).filter((segment) => segment.sealed)
-    if (doomed.length === 0) return
-    const end = doomed.at(-1)!.endOffset
-    group.logStartOffset = Math.max(group.logStartOffset, end)
-    files.segments.splice(0, doomed.length)
-    group.firstIndex = files.segments[0]?.baseIndex ?? group.tail?.first?.index ?? group.laidIndex + 1
-    // The state that no longer names the segments is durable before their files change.
-    await this.#journal.whenDurable(group.emitState())
-    this.#options.log(
-      'info',
-      `${group.directory}: ${doomed.length} segments up to offset ${end} go, by ${choice.reason}`,
-    )
-    for (const segment of doomed) await this.#deleteSegment(segment, config.fileDeleteDelayMs)
-  }
-
-  /** Renames a segment's files now and removes them later. */
-  async #deleteSegment(segment: Segment, delayMs: number): Promise<void> {
-    const { disk } = this.#options
-    segment.removed = true
-    this.#cache.removeSegment(segment)
-    if (segment.users === 0) this.#pool.close(segment)
-    const paths = ['.log', '.index', '.timeindex'].map((suffix) => segment.path(suffix))
-    for (const path of paths) {
-      try {
-        await disk.rename(path, `${path}.deleted`)
-      } catch (error) {
-        if (asDiskError(error, 'rename', path).code !== 'ENOENT') throw error
-      }
-    }
-    const remove = async (): Promise<void> => {
-      for (const path of paths) await disk.remove(`${path}.deleted`)
-    }
-    if (delayMs <= 0) {
-      await remove()
-      return
-    }
-    const timer = this.#options.after(delayMs, () => {
-      this.#deletions.delete(timer)
-      // A file that stays is found by the sweep of the next unclean start, or does no harm.
-      if (!this.#closing) remove().catch(() => undefined)
-    })
-    this.#deletions.add(timer)
-  }
-
-  #emitRemoving(removal: Removal): void {
-    const bytes = new TextEncoder().encode(removal.directory)
-    const { groupId, incarnation } = removal
-    const at = this.#journal.begin(undefined, 0, RecordType.REMOVING, 0, 0, bytes.length, groupId, 0, incarnation, 0)
-    this.#arena.bytes.set(bytes, at)
-    removal.sequence = this.#journal.fillingSequence
-  }
-
-  async #removeFiles(removal: Removal, group: GroupLog | undefined): Promise<void> {
-    const { disk } = this.#options
-    const before = this.#busyDirectories.get(removal.directory)
-    const { promise, resolve } = Promise.withResolvers<void>()
-    this.#busyDirectories.set(removal.directory, { incarnation: removal.incarnation, done: promise })
-    try {
-      await before?.done
-      await this.#journal.whenDurable(removal.sequence)
-      const files = group?.files
-      if (files !== undefined) {
-        while (files.running !== undefined) await files.running
-        await files.sweeping?.catch(() => undefined)
-        while (files.writesInFlight > 0) {
-          await new Promise<void>((wake) => {
-            files.whenWritten = wake
-          })
-        }
-        for (const segment of files.segments) segment.removed = true
-        while (files.readers > 0) {
-          await new Promise<void>((wake) => {
-            files.whenUnread = wake
-          })
-        }
-        for (const segment of files.segments) {
-          this.#cache.removeSegment(segment)
-          if (segment.users === 0) this.#pool.close(segment)
-        }
-      }
-      if (removal.directory !== '') await disk.removeDirectory(removal.directory)
-      // A group that never had a file has no directory, and perhaps none above it.
-      const parent = parentOf(removal.directory)
-      if ((await disk.stat(parent)) !== undefined) await disk.syncDirectory(parent)
-      const { groupId, incarnation } = removal
-      this.#journal.begin(undefined, 0, RecordType.REMOVED, 0, 0, 0, groupId, 0, incarnation, 0)
-      this.#removals.delete(incarnation)
-    } catch (error) {
-      if (this.#journal.failed === undefined) throw error
-    } finally {
-      if (this.#busyDirectories.get(removal.directory)?.done === promise)
-        this.#busyDirectories.delete(removal.directory)
-      resolve()
-    }
-  }
-
-  /** After an unclean stop: files that no state record mentions, group by group, without hurry. */
-  async #sweepAll(): Promise<void> {
-    for (const group of [...this.#groups.values()]) {
-      if (this.#closing || this.#journal.failed !== undefined) return
-      if (group.removed || group.isMetadata || group.files === undefined) continue
-      try {
-        await this.#writeBehind.sweep(group)
-      } catch (error) {
-        // Removed meanwhile, with its directory.
-        if (!group.removed) throw error
-      }
-    }
   }
 
   #onFailure(error: DiskError): void {
@@ -808,18 +696,19 @@ export class ShardStorage {
     this.#tick += 1
     const idleTicks = Math.ceil((this.#options.idleMs ?? 5000) / TICK_MS)
     let started = 0
+    let settled = 0
     for (const group of this.#dirty) {
       const { tail } = group
       if (tail === undefined) this.#dirty.delete(group)
-      else if (
-        this.#tick - tail.lastTick >= idleTicks &&
-        tail.committedBytes >= IDLE_MIN_BYTES &&
-        started < IDLE_JOBS_PER_TICK
-      ) {
+      else if (this.#tick - tail.lastTick < idleTicks) continue
+      else if (tail.batchBytes === 0 && settled < SETTLE_PER_TICK) {
+        if (group.settleEntries()) settled += 1
+      } else if (tail.committedBytes >= IDLE_MIN_BYTES && started < IDLE_JOBS_PER_TICK) {
         started += 1
         this.#request(group, CHECKPOINT)
       }
     }
+    if (settled > 0) this.#journal.flush()
     this.#onRing()
     this.#relieve()
   }

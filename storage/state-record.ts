@@ -4,13 +4,7 @@
 // Format: README.md, "State record".
 
 import { ByteReader, type ByteWriter } from './encoding.ts'
-
-/** Where a leader's term begins in the log. */
-export interface EpochStart {
-  readonly term: number
-  readonly startIndex: number
-  readonly startOffset: number
-}
+import { NO_RUNS, type Run, type Runs, runsOf } from './runs.ts'
 
 /** What must be known of a segment without opening it. */
 export interface SegmentState {
@@ -43,7 +37,12 @@ export interface GroupState {
   logStartOffset: number
   /** First index still held. */
   firstIndex: number
-  epochs: EpochStart[]
+  /** Those that begin up to checkpointIndex; what is behind says its own. */
+  runs: Runs
+  /** The log begins anew with this record: nothing that the journal said of its entries before counts any more. */
+  isRestart: boolean
+  /** The directory may hold files of the log that was given up. */
+  hasLitter: boolean
   segments: SegmentState[]
   /** Whether the last segment is still written to. */
   lastIsActive: boolean
@@ -52,23 +51,27 @@ export interface GroupState {
   snapshot: Uint8Array | undefined
 }
 
-const STATE_VERSION = 1
+const STATE_VERSION = 2
+const LAST_IS_ACTIVE = 1
+const IS_RESTART = 2
+const HAS_LITTER = 4
 
 export function encodeState(writer: ByteWriter, state: GroupState): void {
   writer.int32(STATE_VERSION)
   writer.int53(state.incarnation)
   writer.string(state.directory)
   writer.int32(state.term)
-  writer.int32(state.votedFor)
+  writer.int53(state.votedFor)
   writer.int53(state.checkpointIndex)
   writer.int53(state.checkpointOffset)
   writer.int53(state.logStartOffset)
   writer.int53(state.firstIndex)
-  writer.int32(state.epochs.length)
-  for (const epoch of state.epochs) {
-    writer.int32(epoch.term)
-    writer.int53(epoch.startIndex)
-    writer.int53(epoch.startOffset)
+  const { runs } = state
+  writer.int32(runs.length / 3)
+  for (let at = 0; at < runs.length; at += 3) {
+    writer.int32(runs[at]!)
+    writer.int53(runs[at + 1]!)
+    writer.int53(runs[at + 2]!)
   }
   writer.int32(state.segments.length)
   for (const segment of state.segments) {
@@ -81,36 +84,48 @@ export function encodeState(writer: ByteWriter, state: GroupState): void {
     writer.int53(segment.maxTimestampOffset)
     writer.int53(segment.modifiedMs)
   }
-  writer.int32(state.lastIsActive ? 1 : 0)
+  writer.int32(
+    (state.lastIsActive ? LAST_IS_ACTIVE : 0) | (state.isRestart ? IS_RESTART : 0) | (state.hasLitter ? HAS_LITTER : 0),
+  )
   writer.int53(state.snapshotIndex)
   writer.int53(state.snapshotOffset)
   writer.int32(state.snapshot === undefined ? 0 : 1)
   if (state.snapshot !== undefined) writer.bytes(state.snapshot)
 }
 
-/** @throws RangeError when the bytes are not a state record this version knows */
-export function decodeState(bytes: Uint8Array): GroupState {
+/**
+ * Reads a record of this version or of version 1.
+ * @param isMetadata of group 0, whose entries have no offsets
+ * @throws RangeError when the bytes are not a state record this version knows
+ */
+export function decodeState(bytes: Uint8Array, isMetadata: boolean): GroupState {
   const reader = new ByteReader(bytes)
-  if (reader.int32() !== STATE_VERSION) throw new RangeError('unknown version of a state record')
+  const version = reader.int32()
+  if (version !== 1 && version !== STATE_VERSION) throw new RangeError('unknown version of a state record')
   const state: GroupState = {
     incarnation: reader.int53(),
     directory: reader.string(),
     term: reader.int32(),
-    votedFor: reader.int32(),
+    votedFor: version === 1 ? reader.int32() : reader.int53(),
     checkpointIndex: reader.int53(),
     checkpointOffset: reader.int53(),
     logStartOffset: reader.int53(),
     firstIndex: reader.int53(),
-    epochs: [],
+    runs: NO_RUNS,
+    isRestart: false,
+    hasLitter: false,
     segments: [],
     lastIsActive: false,
     snapshotIndex: 0,
     snapshotOffset: 0,
     snapshot: undefined,
   }
+  const runs: Run[] = []
   for (let count = reader.int32(); count > 0; count--) {
-    state.epochs.push({ term: reader.int32(), startIndex: reader.int53(), startOffset: reader.int53() })
+    runs.push({ term: reader.int32(), startIndex: reader.int53(), startOffset: reader.int53() })
   }
+  if (version === 1) takeEpochs(state, runs, isMetadata)
+  else state.runs = runsOf(runs)
   for (let count = reader.int32(); count > 0; count--) {
     state.segments.push({
       baseOffset: reader.int53(),
@@ -123,9 +138,39 @@ export function decodeState(bytes: Uint8Array): GroupState {
       modifiedMs: reader.int53(),
     })
   }
-  state.lastIsActive = reader.int32() === 1
+  const flags = reader.int32()
+  state.lastIsActive = (flags & LAST_IS_ACTIVE) !== 0
+  state.isRestart = (flags & IS_RESTART) !== 0
+  state.hasLitter = (flags & HAS_LITTER) !== 0
   state.snapshotIndex = reader.int53()
   state.snapshotOffset = reader.int53()
   if (reader.int32() === 1) state.snapshot = reader.bytes()
   return state
+}
+
+/**
+ * Runs from what version 1 kept: of each term its start, but not of terms without offsets. Those were committed entries of a
+ * single replica, one each, so any rising term does as well as the one that was forgotten.
+ */
+function takeEpochs(state: GroupState, epochs: readonly Run[], isMetadata: boolean): void {
+  const { checkpointIndex } = state
+  const known = epochs.filter((epoch) => epoch.startIndex <= checkpointIndex)
+  const runs: Run[] = []
+  const first = known[0]
+  if (first !== undefined && first.startIndex > 1) {
+    // What was before is forgotten with its terms: a peer that needs it gets a snapshot.
+    const { startIndex, startOffset } = first
+    runs.push({ term: Math.max(0, first.term - 1), startIndex: startIndex - 1, startOffset })
+    state.firstIndex = Math.max(state.firstIndex, startIndex)
+  }
+  for (const [at, epoch] of known.entries()) {
+    runs.push(epoch)
+    if (isMetadata) continue
+    const next = known[at + 1] ?? { startIndex: checkpointIndex + 1, startOffset: state.checkpointOffset }
+    const lastBatchIndex = epoch.startIndex + (next.startOffset - epoch.startOffset)
+    for (let index = lastBatchIndex + 1; index < next.startIndex; index++) {
+      runs.push({ term: epoch.term, startIndex: index, startOffset: next.startOffset })
+    }
+  }
+  state.runs = runsOf(runs)
 }

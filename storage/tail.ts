@@ -163,6 +163,18 @@ export class Tail {
     }
   }
 
+  /** Position of the item that holds `index`, or of the first one behind it. */
+  findIndex(index: number): number {
+    let low = this.#head
+    let high = this.#items.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if (this.#items[middle]!.lastIndex >= index) high = middle
+      else low = middle + 1
+    }
+    return low - this.#head
+  }
+
   /** Position of the first batch that ends behind `offset`, `length` when there is none. */
   findOffset(offset: number): number {
     let low = this.#head

@@ -9,9 +9,10 @@ import { maxTimestampOf } from '../protocol/records/batch.ts'
 import type { Arena } from './arena.ts'
 import { DurableDirectories } from './directories.ts'
 import { BLOCK_BYTES, type Disk, DiskError } from './disk.ts'
+import { activeOf, filesOf, type GroupFiles, isOver } from './group-files.ts'
 import { asDiskError, type Journal } from './journal.ts'
 import { alignUp } from './journal-format.ts'
-import type { GroupFiles, GroupLog } from './log.ts'
+import type { GroupLog } from './log.ts'
 import { OFFSET_ENTRY_BYTES } from './offset-index.ts'
 import { CacheEntry, type ReadCache } from './read-cache.ts'
 import { mustRoll } from './retention.ts'
@@ -77,8 +78,7 @@ export class WriteBehind {
   }
 
   /** Removes what an earlier life left in the group's directory and no state record mentions. */
-  sweep(group: GroupLog): Promise<void> {
-    const files = filesOf(group)
+  sweep(group: GroupLog, files = filesOf(group)): Promise<void> {
     if (files.swept) return Promise.resolve()
     files.sweeping ??= this.#sweep(group, files).finally(() => {
       files.sweeping = undefined
@@ -97,18 +97,18 @@ export class WriteBehind {
     const files = filesOf(group)
     while (files.running !== undefined) await files.running
     const active = activeOf(files)
-    if (active === undefined || this.#options.journal.failed !== undefined) return
+    if (active === undefined || isOver(group, files) || this.#options.journal.failed !== undefined) return
     files.running = this.#guarded(group, files, () => this.#seal(group, files, active))
     await files.running
   }
 
   async #run(group: GroupLog, files: GroupFiles): Promise<void> {
     await this.#guarded(group, files, async () => {
-      while (files.wanted > 0 && !group.removed && this.#options.journal.failed === undefined) {
+      while (files.wanted > 0 && !isOver(group, files) && this.#options.journal.failed === undefined) {
         const { wanted } = files
         files.wanted = 0
         if (!group.isMetadata) await this.#layOut(group, files, wanted >= LAY_OUT_ALL)
-        if (wanted >= CHECKPOINT && !group.removed) await this.#checkpoint(group, files)
+        if (wanted >= CHECKPOINT && !isOver(group, files)) await this.#checkpoint(group, files)
       }
     })
   }
@@ -119,7 +119,7 @@ export class WriteBehind {
     try {
       await work()
     } catch (error) {
-      if (!group.removed || !(error instanceof DiskError)) {
+      if (!isOver(group, files) || !(error instanceof DiskError)) {
         this.#options.journal.fail(asDiskError(error, 'write', group.directory))
       }
     } finally {
@@ -131,7 +131,9 @@ export class WriteBehind {
     const { chunkBytes } = this.#options
     for (;;) {
       const tail = group.tail
-      if (tail === undefined || tail.committedLength === 0 || group.removed) break
+      if (tail === undefined || tail.committedLength === 0 || isOver(group, files)) break
+      // Nothing is taken from the tail once the journal has failed: without this the loop would never end.
+      if (this.#options.journal.failed !== undefined) break
       if (!all && tail.committedBytes < chunkBytes) break
       const first = tail.first!
       if (first.span === 0) {
@@ -141,16 +143,18 @@ export class WriteBehind {
       }
       let segment = activeOf(files)
       if (segment !== undefined) {
-        await this.#options.reader.ensureIndex(segment, group.config.indexIntervalBytes)
+        await this.#options.reader.ensureIndex(group, segment)
+        if (isOver(group, files)) break
         if (
           mustRoll(segment, segment.sizeBytes, first, this.#timestampOf(first), group.config, this.#options.nowMs())
         ) {
           await this.#seal(group, files, segment)
           segment = undefined
+          if (isOver(group, files)) break
         }
       }
       segment ??= await this.#createSegment(group, files, first)
-      if (segment === undefined || group.removed) break
+      if (segment === undefined || isOver(group, files)) break
       const { count, bytes } = this.#plan(group, segment, chunkBytes)
       await this.#makeChunk(group, files, segment, count, bytes)
     }
@@ -196,7 +200,7 @@ export class WriteBehind {
       this.#arena.release(runAt)
       throw error
     }
-    if (group.removed || journal.failed !== undefined) {
+    if (isOver(group, files) || journal.failed !== undefined) {
       this.#arena.release(runAt)
       return
     }
@@ -377,6 +381,7 @@ export class WriteBehind {
       await this.#writeTail(group, files, segment)
       await this.#sync(group, files, segment)
       await this.#saveIndex(segment, SAVE_INDEX_ENTRIES)
+      if (isOver(group, files)) return
     }
     if (segment !== undefined && segment.sizeBytes > 0) segment.durable = segment.describe()
     if (!group.isMetadata) {
@@ -387,6 +392,7 @@ export class WriteBehind {
     const snapshotIndex = group.snapshotIndex
     await journal.whenDurable(sequence)
     this.checkpointCount += 1
+    if (isOver(group, files)) return
     if (group.isMetadata) {
       while (group.tail !== undefined && group.tail.committedLength > 0) {
         if (group.tail.first!.lastIndex > snapshotIndex) break
@@ -407,7 +413,7 @@ export class WriteBehind {
     while (this.#creations >= this.#creationsAtOnce()) {
       await new Promise<void>((wake) => this.#creationWaiters.push(wake))
     }
-    if (group.removed) return undefined
+    if (isOver(group, files)) return undefined
     this.#creations += 1
     try {
       return await this.#createSegmentFiles(group, files, first)
@@ -426,11 +432,12 @@ export class WriteBehind {
     const { pool, nowMs } = this.#options
     if (!files.directoryMade) {
       await this.#options.whenDirectoryFree(group)
-      if (group.removed) return undefined
+      if (isOver(group, files)) return undefined
       await this.#directories.make(group.directory)
       files.directoryMade = true
     }
-    await this.sweep(group)
+    await this.sweep(group, files)
+    if (isOver(group, files)) return undefined
     const segment = new Segment(group.directory, first.baseOffset, first.index, nowMs())
     segment.startIndexes()
     await pool.use(segment, true)
@@ -443,7 +450,7 @@ export class WriteBehind {
 
   async #seal(group: GroupLog, files: GroupFiles, segment: Segment): Promise<void> {
     const { pool, reader } = this.#options
-    await reader.ensureIndex(segment, group.config.indexIntervalBytes)
+    await reader.ensureIndex(group, segment)
     await this.#writeTail(group, files, segment)
     const file = await pool.use(segment, true)
     try {
@@ -458,6 +465,7 @@ export class WriteBehind {
     await this.#saveWholeIndex(segment)
     files.directoryDirty = true
     await this.#sync(group, files, segment)
+    if (isOver(group, files)) return
     segment.sealed = true
     segment.durable = segment.describe()
     // All chunks of earlier segments are synced as well: everything laid out so far is on stable storage.
@@ -502,7 +510,8 @@ export class WriteBehind {
   async #sweep(group: GroupLog, files: GroupFiles): Promise<void> {
     const { disk } = this.#options
     await this.#options.whenDirectoryFree(group)
-    if (group.removed) return
+    await files.barrier
+    if (isOver(group, files)) return
     const names = await disk.list(group.directory)
     const known = new Set(files.segments.map((segment) => segment.path('').slice(group.directory.length + 1)))
     let removed = false
@@ -514,6 +523,8 @@ export class WriteBehind {
     }
     if (removed) await disk.syncDirectory(group.directory)
     files.swept = true
+    files.hasLitter = false
+    files.barrier = undefined
   }
 
   async #allocate(bytes: number): Promise<number> {
@@ -524,31 +535,6 @@ export class WriteBehind {
       if (this.#options.journal.failed !== undefined) throw this.#options.journal.failed
     }
   }
-}
-
-export function filesOf(group: GroupLog): GroupFiles {
-  group.files ??= {
-    segments: [],
-    swept: false,
-    sweeping: undefined,
-    directoryMade: false,
-    directoryDirty: false,
-    lastChunk: undefined,
-    unwritten: [],
-    wanted: 0,
-    running: undefined,
-    writesInFlight: 0,
-    whenWritten: undefined,
-    readers: 0,
-    whenUnread: undefined,
-  }
-  return group.files
-}
-
-/** The segment that is written to. */
-export function activeOf(files: GroupFiles): Segment | undefined {
-  const last = files.segments.at(-1)
-  return last === undefined || last.sealed ? undefined : last
 }
 
 function unpin(entry: CacheEntry): void {

@@ -58,7 +58,8 @@ if (process.argv.includes('--write')) {
 
   test('the README lists the configs that have no effect yet, and counts all', () => {
     assert.equal(block(text, 'configs'), blocks.configs)
-    assert.match(text, new RegExp(`\\b${brokerConfigDefinitions.size} of Kafka's broker configs are known`))
+    const kafkas = [...brokerConfigDefinitions.keys()].filter((name) => !name.startsWith('millrace.'))
+    assert.match(text, new RegExp(`\\b${kafkas.length} of Kafka's broker configs are known`))
   })
 
   test('what the READMEs link to is there', () => {

@@ -3,6 +3,7 @@
 // Pure but for what the commands do; main.ts calls it with the process's arguments, tests with their own.
 
 import yargs, { type Argv } from 'yargs'
+import { brokerCommand } from './broker.ts'
 import { clusterCommand } from './cluster-info.ts'
 import { consumeCommand } from './consume.ts'
 import { ExitCode, outcomeOf, UsageError } from './exit.ts'
@@ -58,6 +59,7 @@ function commandLine(argv: readonly string[]): Argv {
   produceCommand(parser)
   consumeCommand(parser)
   parser.command('log', 'Look into segment files', logCommand)
+  parser.command('broker', 'List brokers, send one away', brokerCommand)
   parser.command('cluster', 'Show the cluster', clusterCommand)
   completionCommand(parser)
   return parser

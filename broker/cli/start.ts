@@ -30,6 +30,18 @@ function startOptions(yargs: Argv): Argv<StartFlags> {
       defaultDescription: '9644, or any free one with --port',
       describe: 'HTTP port for Prometheus',
     })
+    .option('node-id', { ...text, defaultDescription: '1', describe: 'Number of this broker in its cluster' })
+    .option('peer-port', {
+      ...text,
+      describe: 'Port for the other brokers of a cluster; without it the broker is alone',
+    })
+    .option('peer-host', { ...text, defaultDescription: '127.0.0.1', describe: 'Address where other brokers reach it' })
+    .option('seed', {
+      ...text,
+      array: true,
+      nargs: 1,
+      describe: 'host:port of peer ports of the cluster, commas between them; the first one running founds it',
+    })
     .option('config', { ...text, describe: 'A properties file with Kafka settings' })
     .option('set', {
       ...text,
@@ -39,5 +51,6 @@ function startOptions(yargs: Argv): Argv<StartFlags> {
     })
     .example('$0 start', 'A broker on 127.0.0.1:9092 with its data in ./data')
     .example('$0 start --port 9192 --data-dir /var/lib/millrace --memory 2GiB', 'Elsewhere, with more memory')
+    .example('$0 start --node-id 1 --peer-port 9192 --seed a:9192,b:9192,c:9192', 'One of three brokers')
     .example('$0 start --set auto.create.topics.enable=false', 'With a Kafka setting')
 }

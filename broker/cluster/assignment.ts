@@ -1,4 +1,4 @@
-// Which brokers hold the replicas of new partitions: chosen here, or given by the client and checked. Pure functions.
+// Replica lists that a client gives, checked. Pure functions; placement.ts chooses where the client leaves it to us.
 
 import { ErrorCode } from '../../protocol/errors.ts'
 
@@ -12,35 +12,6 @@ export interface PlannedAssignments {
   readonly error: typeof ErrorCode.NONE
   /** Broker ids per partition, the preferred leader first. */
   readonly assignments: readonly (readonly number[])[]
-}
-
-/**
- * Spreads replicas over the brokers, round robin.
- * @param start moves the first leader, so that topics of one partition do not share one broker
- */
-export function placeReplicas(
-  partitionCount: number,
-  replicationFactor: number,
-  brokers: readonly number[],
-  start: number,
-): PlannedAssignments | Refusal {
-  if (replicationFactor > brokers.length) {
-    return {
-      error: ErrorCode.INVALID_REPLICATION_FACTOR,
-      message:
-        `Unable to replicate the partition ${replicationFactor} time(s): The target replication factor of ` +
-        `${replicationFactor} cannot be reached because only ${brokers.length} broker(s) are registered.`,
-    }
-  }
-  const assignments: number[][] = []
-  for (let partition = 0; partition < partitionCount; partition++) {
-    const replicas: number[] = []
-    for (let replica = 0; replica < replicationFactor; replica++) {
-      replicas.push(brokers[(start + partition + replica) % brokers.length] ?? -1)
-    }
-    assignments.push(replicas)
-  }
-  return { error: ErrorCode.NONE, assignments }
 }
 
 /**
@@ -70,10 +41,16 @@ export function replicaListProblem(
   return undefined
 }
 
+/** What is said of a partition whose given brokers are all dead. */
+export function noneAlive(partition: number): string {
+  return `All brokers specified in the manual partition assignment for partition ${partition} are fenced or in controlled shutdown.`
+}
+
 /** Checks the assignments of a new topic and puts them in the order of their partitions. */
 export function checkManualAssignments(
   given: readonly { readonly partitionIndex: number; readonly brokerIds: readonly number[] }[],
   isRegistered: (nodeId: number) => boolean,
+  isAlive: (nodeId: number) => boolean,
 ): PlannedAssignments | Refusal {
   const refuse = (message: string): Refusal => ({ error: ErrorCode.INVALID_REPLICA_ASSIGNMENT, message })
   const byPartition = new Map<number, readonly number[]>()
@@ -91,6 +68,7 @@ export function checkManualAssignments(
   for (let partition = 0; partition < byPartition.size; partition++) {
     const replicas = byPartition.get(partition)
     if (replicas === undefined) return refuse('partitions should be a consecutive 0-based integer sequence')
+    if (!replicas.some(isAlive)) return refuse(noneAlive(partition))
     assignments.push(replicas)
   }
   return { error: ErrorCode.NONE, assignments }

@@ -11,6 +11,12 @@ export interface Endpoint {
   readonly port: number
 }
 
+export interface PeerAddress {
+  readonly host: string
+  readonly port: number
+}
+
+/** A broker as it is now. The directory epoch is given out when the command is applied. */
 export interface RegisterBroker {
   readonly type: 'register-broker'
   readonly nodeId: number
@@ -20,6 +26,18 @@ export interface RegisterBroker {
   readonly rack: string | null
   /** Address by listener, where there are several. */
   readonly endpoints: readonly Endpoint[]
+  /** Id of its data directory. Version 1 and a broker alone have none. */
+  readonly directoryId?: string
+  /** Where other brokers reach it. Version 1 and a broker alone have none. */
+  readonly peer?: PeerAddress | null
+  /** Threads that own groups there: a group's number modulo this is its shard. 1 in version 1. */
+  readonly shardCount?: number
+}
+
+/** The broker left for good; its id may register again. */
+export interface UnregisterBroker {
+  readonly type: 'unregister-broker'
+  readonly nodeId: number
 }
 
 export interface SetClusterId {
@@ -50,6 +68,32 @@ export interface AddPartitions {
   readonly assignments: readonly (readonly number[])[]
 }
 
+/**
+ * Sets the replicas of a partition on their way to another list. Without `adding` and `removing` the list is what the partition
+ * has (another order, or a reassignment taken back). A partition that is gone by then: nothing.
+ */
+export interface ReassignPartition {
+  readonly type: 'reassign-partition'
+  readonly groupId: number
+  /** While moving: first the replicas it will have, in their order, then those that will go. */
+  readonly replicas: readonly number[]
+  readonly adding: readonly number[]
+  readonly removing: readonly number[]
+}
+
+/** The leader of the group has made its members those of the target. Does nothing when the target is another one by then. */
+export interface CompleteReassignment {
+  readonly type: 'complete-reassignment'
+  readonly groupId: number
+  readonly targetReplicas: readonly number[]
+}
+
+/** Finalized levels of features; those not named stay, 0 takes one away. */
+export interface SetFeatures {
+  readonly type: 'set-features'
+  readonly levels: Readonly<Record<string, number>>
+}
+
 export type ConfigResource = 'topic' | 'broker' | 'group' | 'client-metrics'
 
 /** Replaces all overrides of one resource. */
@@ -76,25 +120,42 @@ export type Command =
   | AddPartitions
   | SetConfigs
   | AllocateProducerIds
+  | UnregisterBroker
+  | ReassignPartition
+  | CompleteReassignment
+  | SetFeatures
+
+/** This broker does not lead the metadata group, or no longer: another controller decides. */
+export class NotController extends Error {
+  override readonly name = 'NotController'
+
+  constructor() {
+    super('this broker does not lead the metadata group')
+  }
+}
 
 /** Appends to Raft group 0. */
 export interface MetadataLog {
   /**
    * Resolves when the commands are durable, applied on every shard of this broker, and new partitions accept requests.
-   * A rejection leaves open whether they will be applied.
+   * A rejection leaves open whether they will be applied; NotController says that this broker cannot tell.
    */
   append(commands: readonly Command[]): Promise<void>
 }
 
 /** The newest version of each command this broker writes and reads. */
 const VERSIONS: Readonly<Record<Command['type'], number>> = {
-  'register-broker': 1,
+  'register-broker': 2,
   'set-cluster-id': 1,
   'create-topic': 1,
   'delete-topic': 1,
   'add-partitions': 1,
   'set-configs': 1,
   'allocate-producer-ids': 1,
+  'unregister-broker': 1,
+  'reassign-partition': 1,
+  'complete-reassignment': 1,
+  'set-features': 1,
 }
 
 export function encodeCommand(command: Command): Uint8Array {

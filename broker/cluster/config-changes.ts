@@ -3,6 +3,8 @@
 // Pure functions over the image, run by the controller while it holds its turn. Each resource is changed whole or not at all.
 
 import { ErrorCode } from '../../protocol/errors.ts'
+import type { AlterConfigsRequest } from '../../protocol/messages/alter-configs.ts'
+import type { IncrementalAlterConfigsRequest } from '../../protocol/messages/incremental-alter-configs.ts'
 import { brokerConfigDefinition } from '../config/definitions.ts'
 import {
   clientMetricsConfigDefinitions,
@@ -49,6 +51,19 @@ const RESOURCES: Readonly<Record<number, ConfigResource>> = {
   [ResourceType.CLIENT_METRICS]: 'client-metrics',
 }
 
+/** What AlterConfigs asks for: the configs given replace all overrides of a resource. */
+export function replacingChanges({ resources }: AlterConfigsRequest): ResourceChange[] {
+  return resources.map(({ resourceType, resourceName, configs }) => {
+    return { resourceType, resourceName, operations: undefined, configs }
+  })
+}
+
+export function incrementalChanges({ resources }: IncrementalAlterConfigsRequest): ResourceChange[] {
+  return resources.map(({ resourceType, resourceName, configs }) => {
+    return { resourceType, resourceName, operations: configs, configs: [] }
+  })
+}
+
 /** Plans every resource of a request; resources are independent of each other. */
 export function planConfigChanges(
   changes: readonly ResourceChange[],
@@ -83,7 +98,9 @@ function planResource(change: ResourceChange, image: MetadataImage, broker: Brok
   if (resource === undefined) return invalidRequest(`Unknown resource type ${resourceType}`)
   if (resource === 'broker' && resourceName !== '') {
     const problem = brokerNameProblem(resourceName, broker.nodeId)
-    if (problem !== undefined) return invalidRequest(problem)
+    // Kafka wants the broker itself to be asked. Here any broker takes a change for any registered one: a dead broker has to be
+    // drained too.
+    if (problem !== undefined && image.broker(Number(resourceName)) === undefined) return invalidRequest(problem)
   }
   const topic = resource === 'topic' ? image.topicByName(resourceName) : undefined
   const present =

@@ -7,31 +7,39 @@
 import { ErrorCode } from '../../protocol/errors.ts'
 import { InvariantViolation } from '../../protocol/invariant.ts'
 import type { AlterConfigsRequest, AlterConfigsResponse } from '../../protocol/messages/alter-configs.ts'
-import type { CreatePartitionsRequest, CreatePartitionsResponse } from '../../protocol/messages/create-partitions.ts'
 import type {
-  CreatableTopic,
-  CreatableTopicResult,
-  CreateTopicsRequest,
-  CreateTopicsResponse,
-} from '../../protocol/messages/create-topics.ts'
+  AlterPartitionReassignmentsRequest,
+  AlterPartitionReassignmentsResponse,
+} from '../../protocol/messages/alter-partition-reassignments.ts'
+import type { CreatePartitionsRequest, CreatePartitionsResponse } from '../../protocol/messages/create-partitions.ts'
+import type { CreateTopicsRequest, CreateTopicsResponse } from '../../protocol/messages/create-topics.ts'
 import type { DeleteTopicsRequest, DeleteTopicsResponse } from '../../protocol/messages/delete-topics.ts'
 import type { IncrementalAlterConfigsRequest } from '../../protocol/messages/incremental-alter-configs.ts'
+import type { UnregisterBrokerResponse } from '../../protocol/messages/unregister-broker.ts'
 import { ZERO_UUID } from '../../protocol/schema.ts'
 import type { BrokerConfig } from '../config.ts'
 import type { Environment } from '../environment.ts'
-import { topicConfigProblem } from '../topic-config.ts'
 import type { Refusal } from './assignment.ts'
-import { checkManualAssignments, placeReplicas, replicaListProblem } from './assignment.ts'
-import type { Command, CreateTopic, Endpoint, MetadataLog } from './commands.ts'
+import type { Command, Endpoint, MetadataLog, PeerAddress, RegisterBroker } from './commands.ts'
+import { NotController } from './commands.ts'
 import type { ResourceChange } from './config-changes.ts'
-import { planConfigChanges } from './config-changes.ts'
-import { topicConfigEntries } from './config-report.ts'
-import type { MetadataImage, TopicImage } from './metadata.ts'
-import { CLUSTER_METADATA_TOPIC, isInternalTopic, topicNameProblem } from './topic-names.ts'
+import { incrementalChanges, planConfigChanges, replacingChanges } from './config-changes.ts'
+import type { BrokerRegistration, MetadataImage } from './metadata.ts'
+import type { Plan, PlanContext } from './plan.ts'
+import { invalidRequest } from './plan.ts'
+import type { DrainPlan, PlannedReassignment } from './reassignment.ts'
+import { planCancellation, planDrain, planReassignment } from './reassignment.ts'
+import { isReassigning } from './target.ts'
+import type { AskedTopic } from './topic-changes.ts'
+import {
+  deletedTopic,
+  planCreatePartitions,
+  planCreateTopics,
+  planDeleteTopics,
+  refusedTopic,
+} from './topic-changes.ts'
 import { newUuid } from './uuid.ts'
 
-/** Kafka writes at most this many metadata records for one request. */
-const RECORDS_PER_REQUEST_MAX = 10_000
 /** Producer ids given out at once to one asker. */
 export const PRODUCER_ID_BLOCK = 1000
 /** Changes that may wait for their turn; more are refused at once. */
@@ -43,6 +51,29 @@ export interface ControllerOptions {
   /** The image of shard 0 as it is now: a snapshot may put another object in its place. */
   readonly image: () => MetadataImage
   readonly log: MetadataLog
+  /** Whether a broker has shown a sign of life lately. By default all have. */
+  readonly isAlive?: (nodeId: number) => boolean
+  /** Whether this broker leads the metadata group and has applied all that was committed before. By default it does. */
+  readonly isActive?: () => boolean
+}
+
+/** A broker that wants to take part, as it is now. */
+export interface Registration {
+  readonly nodeId: number
+  readonly host: string
+  readonly port: number
+  readonly rack: string | null
+  readonly endpoints?: readonly Endpoint[]
+  readonly directoryId?: string
+  readonly peer?: PeerAddress | null
+  readonly shardCount?: number
+  /** What its data directory says it was given before; undefined for a new one. */
+  readonly directoryEpoch?: number
+}
+
+export interface Registered {
+  readonly error: typeof ErrorCode.NONE
+  readonly directoryEpoch: number
 }
 
 export interface ProducerIdBlock {
@@ -50,33 +81,32 @@ export interface ProducerIdBlock {
   readonly count: number
 }
 
-/** What a change would write, and how its request is answered: as planned, or with a refusal of everything planned. */
-interface Plan<T> {
-  readonly commands: readonly Command[]
-  answer(failed: Refusal | undefined): T
-}
-
 type Late = { readonly late: true }
 
 const TIMED_OUT: Refusal = { error: ErrorCode.REQUEST_TIMED_OUT, message: 'The request timed out.' }
-const UNKNOWN_TOPIC: Refusal = {
-  error: ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
-  message: 'This server does not host this topic-partition.',
+const NOT_CONTROLLER: Refusal = {
+  error: ErrorCode.NOT_CONTROLLER,
+  message: 'This is not the correct controller for this cluster.',
 }
-
 export class Controller {
   readonly #environment: ControllerOptions['environment']
   readonly #config: BrokerConfig
   readonly #image: () => MetadataImage
   readonly #log: MetadataLog
+  readonly #isAlive: (nodeId: number) => boolean
+  readonly #context: PlanContext
+  readonly #isActive: () => boolean
   #turn: Promise<void> = Promise.resolve()
   #waiting = 0
 
-  constructor({ environment, config, image, log }: ControllerOptions) {
+  constructor({ environment, config, image, log, isAlive, isActive }: ControllerOptions) {
     this.#environment = environment
     this.#config = config
     this.#image = image
     this.#log = log
+    this.#isAlive = isAlive ?? (() => true)
+    this.#isActive = isActive ?? (() => true)
+    this.#context = { image, config, random: environment.random, isAlive: this.#isAlive }
   }
 
   /**
@@ -85,23 +115,62 @@ export class Controller {
    * @throws Error when the metadata log cannot be written
    */
   async register(
-    advertised: { readonly host: string; readonly port: number; readonly endpoints?: readonly Endpoint[] },
+    advertised: Omit<Registration, 'nodeId' | 'rack'>,
     newClusterId = newUuid(this.#environment.random),
   ): Promise<void> {
-    const { nodeId, brokerRack } = this.#config
-    const { host, port, endpoints = [] } = advertised
-    const wanted = { nodeId, host, port, rack: brokerRack, endpoints }
-    const plan = (): Plan<Refusal | undefined> => {
-      const image = this.#image()
-      const commands: Command[] = []
-      if (image.clusterId === '') commands.push({ type: 'set-cluster-id', clusterId: newClusterId })
-      if (JSON.stringify(image.broker(nodeId)) !== JSON.stringify(wanted)) {
-        commands.push({ type: 'register-broker', ...wanted })
-      }
-      return { commands, answer: (failed) => failed }
+    const { nodeId, brokerRack: rack } = this.#config
+    const registered = await this.registerBroker({ ...advertised, nodeId, rack }, newClusterId)
+    if (registered.error !== ErrorCode.NONE) throw new Error(`cannot register this broker: ${registered.message}`)
+  }
+
+  /**
+   * Writes the registration of a broker, when it is not already so.
+   * @param newClusterId given to a cluster that has none yet
+   * @returns which of the id's directories this is, or why it may not take part: DUPLICATE_BROKER_REGISTRATION when another
+   *   broker with its id is alive, INVALID_REGISTRATION when its directory was replaced by another one
+   */
+  registerBroker(registration: Registration, newClusterId?: string): Promise<Registered | Refusal> {
+    const { nodeId, host, port, rack } = registration
+    const { endpoints = [], directoryId = '', peer = null, shardCount = 1 } = registration
+    const wanted: RegisterBroker = {
+      type: 'register-broker',
+      ...{ nodeId, host, port, rack, endpoints, directoryId, peer, shardCount },
     }
-    const refusal = await this.#change<Refusal | undefined>(Number.POSITIVE_INFINITY, plan, (refused) => refused)
-    if (refusal !== undefined) throw new Error(`cannot register this broker: ${refusal.message}`)
+    const plan = (): Plan<Registered | Refusal> => {
+      const image = this.#image()
+      const refusal = this.#registrationProblem(registration)
+      if (refusal !== undefined) return { commands: [], answer: () => refusal }
+      const commands: Command[] = []
+      if (image.clusterId === '' && newClusterId !== undefined) {
+        commands.push({ type: 'set-cluster-id', clusterId: newClusterId })
+      }
+      if (!isRegisteredAs(image.broker(nodeId), wanted)) commands.push(wanted)
+      return {
+        commands,
+        answer: (failed) => failed ?? { error: ErrorCode.NONE, directoryEpoch: this.#image().directoryEpoch(nodeId) },
+      }
+    }
+    return this.#change<Registered | Refusal>(Number.POSITIVE_INFINITY, plan, (refused) => refused)
+  }
+
+  #registrationProblem({ nodeId, directoryId = '', directoryEpoch }: Registration): Refusal | undefined {
+    const image = this.#image()
+    const known = image.directoryId(nodeId)
+    if (known === '' || directoryId === known) return undefined
+    // First, because what is alive may be the one with the old directory itself.
+    if (directoryEpoch !== undefined && directoryEpoch < image.directoryEpoch(nodeId)) {
+      return {
+        error: ErrorCode.INVALID_REGISTRATION,
+        message: `The data directory of broker ${nodeId} was replaced by another one since, and may not come back.`,
+      }
+    }
+    if (image.broker(nodeId) !== undefined && nodeId !== this.#config.nodeId && this.#isAlive(nodeId)) {
+      return {
+        error: ErrorCode.DUPLICATE_BROKER_REGISTRATION,
+        message: `Another broker with id ${nodeId} is running in this cluster.`,
+      }
+    }
+    return undefined
   }
 
   /** CreateTopics. Checks in Kafka's order; topics are independent of each other. */
@@ -110,21 +179,21 @@ export class Controller {
       throttleTimeMs: 0,
       topics: [...new Set(request.topics.map(({ name }) => name))].map((name) => refusedTopic(name, refusal)),
     })
-    return this.#change(request.timeoutMs, () => this.#planCreateTopics(request), refuseAll)
+    return this.#change(request.timeoutMs, () => planCreateTopics(request, this.#context), refuseAll)
   }
 
   /** DeleteTopics, by name or id. @param version tells how a broker that deletes no topics says so */
   deleteTopics(request: DeleteTopicsRequest, version: number): Promise<DeleteTopicsResponse> {
-    const asked = [...request.topics, ...request.topicNames.map((name) => ({ name, topicId: ZERO_UUID }))]
+    const asked: AskedTopic[] = [...request.topics, ...request.topicNames.map((name) => ({ name, topicId: ZERO_UUID }))]
     const refuseAll = (refusal: Refusal): DeleteTopicsResponse => ({
       throttleTimeMs: 0,
-      responses: asked.map(({ name, topicId }) => deleted(name, topicId, refusal)),
+      responses: asked.map(({ name, topicId }) => deletedTopic(name, topicId, refusal)),
     })
     if (!this.#config.deleteTopicEnable) {
       const error = version < 3 ? ErrorCode.INVALID_REQUEST : ErrorCode.TOPIC_DELETION_DISABLED
       return Promise.resolve(refuseAll({ error, message: 'Topic deletion is disabled.' }))
     }
-    return this.#change(request.timeoutMs, () => this.#planDeleteTopics(asked), refuseAll)
+    return this.#change(request.timeoutMs, () => planDeleteTopics(asked, this.#context), refuseAll)
   }
 
   createPartitions(request: CreatePartitionsRequest): Promise<CreatePartitionsResponse> {
@@ -136,22 +205,16 @@ export class Controller {
         errorMessage: refusal.message,
       })),
     })
-    return this.#change(request.timeoutMs, () => this.#planCreatePartitions(request), refuseAll)
+    return this.#change(request.timeoutMs, () => planCreatePartitions(request, this.#context), refuseAll)
   }
 
   /** AlterConfigs: the configs given replace all overrides of a resource. */
   alterConfigs(request: AlterConfigsRequest): Promise<AlterConfigsResponse> {
-    const changes = request.resources.map(({ resourceType, resourceName, configs }) => {
-      return { resourceType, resourceName, operations: undefined, configs }
-    })
-    return this.#alter(changes, request.validateOnly)
+    return this.#alter(replacingChanges(request), request.validateOnly)
   }
 
   incrementalAlterConfigs(request: IncrementalAlterConfigsRequest): Promise<AlterConfigsResponse> {
-    const changes = request.resources.map(({ resourceType, resourceName, configs }) => {
-      return { resourceType, resourceName, operations: configs, configs: [] }
-    })
-    return this.#alter(changes, request.validateOnly)
+    return this.#alter(incrementalChanges(request), request.validateOnly)
   }
 
   /** A block of producer ids that nobody had before and nobody gets again. */
@@ -168,6 +231,132 @@ export class Controller {
       },
     })
     return this.#change<ProducerIdBlock | Refusal>(this.#config.requestTimeoutMs, plan, (refused) => refused)
+  }
+
+  /** AlterPartitionReassignments: partitions are independent of each other; no replicas: the running move is taken back. */
+  alterPartitionReassignments(
+    request: AlterPartitionReassignmentsRequest,
+  ): Promise<AlterPartitionReassignmentsResponse> {
+    const { topics, allowReplicationFactorChange } = request
+    const answer = (refusalOf: (slot: number) => Refusal | undefined) => {
+      let slot = 0
+      return {
+        throttleTimeMs: 0,
+        allowReplicationFactorChange,
+        errorCode: ErrorCode.NONE,
+        errorMessage: null,
+        responses: topics.map(({ name, partitions }) => ({
+          name,
+          partitions: partitions.map(({ partitionIndex }) => {
+            const { error, message } = refusalOf(slot++) ?? { error: ErrorCode.NONE, message: null }
+            return { partitionIndex, errorCode: error, errorMessage: message }
+          }),
+        })),
+      }
+    }
+    const plan = (): Plan<AlterPartitionReassignmentsResponse> => {
+      const planned = topics.flatMap(({ name, partitions }) =>
+        partitions.map(({ partitionIndex, replicas }) => this.#planMove(request, name, partitionIndex, replicas)),
+      )
+      // All were planned from what is now: of several for one partition the last one is the request's will.
+      const commands = new Map<number, Command>()
+      for (const one of planned) if ('command' in one && one.command) commands.set(one.command.groupId, one.command)
+      return {
+        commands: [...commands.values()],
+        answer: (failed) =>
+          answer((slot) => {
+            const one = planned[slot]
+            return one !== undefined && 'message' in one ? one : failed
+          }),
+      }
+    }
+    const refuseAll = (refusal: Refusal) => ({
+      ...answer(() => refusal),
+      errorCode: refusal.error,
+      errorMessage: refusal.message,
+    })
+    return this.#change<AlterPartitionReassignmentsResponse>(request.timeoutMs, plan, refuseAll)
+  }
+
+  /** The leader of a group says that its members are those of the target now. */
+  completeReassignment(groupId: number, targetReplicas: readonly number[]): Promise<Refusal> {
+    const done = { error: ErrorCode.NONE, message: null }
+    const plan = (): Plan<Refusal> => {
+      const partition = this.#image().partitionByGroup(groupId)?.partition
+      const isRunning = partition !== undefined && isReassigning(partition)
+      return {
+        commands: isRunning ? [{ type: 'complete-reassignment', groupId, targetReplicas }] : [],
+        answer: (failed) => failed ?? done,
+      }
+    }
+    return this.#change(this.#config.requestTimeoutMs, plan, (refusal) => refusal)
+  }
+
+  /**
+   * Begins the next moves that empty the draining brokers. Called again and again while this broker leads the metadata group;
+   * without a draining broker it costs nothing.
+   */
+  drainStep(movingMax = this.#config.millraceDrainPartitionsMax): Promise<DrainPlan | Refusal> {
+    const plan = (): Plan<DrainPlan | Refusal> => {
+      const planned = planDrain(this.#image(), this.#isAlive, { movingMax })
+      return { commands: planned.commands, answer: (failed) => failed ?? planned }
+    }
+    return this.#change<DrainPlan | Refusal>(this.#config.requestTimeoutMs, plan, (refusal) => refusal)
+  }
+
+  /**
+   * UnregisterBroker: the broker left for good. Kafka forgets it whatever it holds; here it must be empty and stopped, because a
+   * replica list may not name somebody nobody knows, and a running broker would register again.
+   */
+  unregisterBroker(nodeId: number): Promise<UnregisterBrokerResponse> {
+    const answer = ({ error, message }: Refusal) => ({ throttleTimeMs: 0, errorCode: error, errorMessage: message })
+    const plan = (): Plan<UnregisterBrokerResponse> => {
+      const refusal = this.#unregisterProblem(nodeId)
+      return {
+        commands: refusal === undefined ? [{ type: 'unregister-broker', nodeId }] : [],
+        answer: (failed) => answer(refusal ?? failed ?? { error: ErrorCode.NONE, message: '' }),
+      }
+    }
+    return this.#change(this.#config.requestTimeoutMs, plan, answer)
+  }
+
+  #unregisterProblem(nodeId: number): Refusal | undefined {
+    const image = this.#image()
+    if (image.broker(nodeId) === undefined) {
+      return {
+        error: ErrorCode.BROKER_ID_NOT_REGISTERED,
+        message: `Broker ID ${nodeId} is not currently registered`,
+      }
+    }
+    let held = 0
+    for (const { partitions } of image.topics()) {
+      for (const { replicas } of partitions) if (replicas.includes(nodeId)) held++
+    }
+    if (held > 0) {
+      return invalidRequest(`Broker ${nodeId} holds ${held} partition(s): drain it or reassign them first.`)
+    }
+    if (this.#isAlive(nodeId)) return invalidRequest(`Broker ${nodeId} is running: stop it first.`)
+    return undefined
+  }
+
+  #planMove(
+    { allowReplicationFactorChange }: AlterPartitionReassignmentsRequest,
+    name: string,
+    partitionIndex: number,
+    replicas: readonly number[] | null,
+  ): PlannedReassignment | Refusal {
+    const image = this.#image()
+    const topic = image.topicByName(name)
+    const partition = topic?.partitions[partitionIndex]
+    if (partition === undefined) {
+      const message =
+        topic === undefined
+          ? `Unable to find a topic named ${name}.`
+          : `Unable to find partition ${name}:${partitionIndex}.`
+      return { error: ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, message }
+    }
+    if (replicas === null) return planCancellation(partition, this.#isAlive)
+    return planReassignment(image, partition, replicas, allowReplicationFactorChange)
   }
 
   #alter(changes: readonly ResourceChange[], validateOnly: boolean): Promise<AlterConfigsResponse> {
@@ -199,236 +388,6 @@ export class Controller {
     )
   }
 
-  #planCreateTopics(request: CreateTopicsRequest): Plan<CreateTopicsResponse> {
-    const counts = new Map<string, number>()
-    for (const { name } of request.topics) counts.set(name, (counts.get(name) ?? 0) + 1)
-    const results = new Map<string, Refusal | CreateTopic>()
-    let recordsLeft = RECORDS_PER_REQUEST_MAX
-    for (const topic of request.topics) {
-      if (results.has(topic.name)) continue
-      const duplicate = (counts.get(topic.name) ?? 0) > 1
-      let planned = duplicate ? invalidRequest('Duplicate topic name.') : this.#planTopic(topic)
-      if ('type' in planned) {
-        const recordCount = 1 + planned.assignments.length + Object.keys(planned.configs).length
-        if (recordCount > recordsLeft) planned = tooManyRecords()
-        else recordsLeft -= recordCount
-      }
-      results.set(topic.name, planned)
-    }
-    const commands = [...results.values()].filter((planned) => 'type' in planned)
-    return {
-      commands: request.validateOnly ? [] : commands,
-      answer: (failed) => ({
-        throttleTimeMs: 0,
-        topics: [...results].map(([name, planned]) => {
-          if (!('type' in planned)) return refusedTopic(name, planned)
-          if (failed !== undefined) return refusedTopic(name, failed)
-          if (!request.validateOnly && this.#image().topicById(planned.topicId) === undefined) {
-            return refusedTopic(name, topicExists(name))
-          }
-          return this.#createdTopic(planned)
-        }),
-      }),
-    }
-  }
-
-  #planTopic(topic: CreatableTopic): CreateTopic | Refusal {
-    const { name } = topic
-    const image = this.#image()
-    if (name === CLUSTER_METADATA_TOPIC) return invalidRequest(`Creation of internal topic ${name} is prohibited.`)
-    if (image.topicByName(name) !== undefined) return topicExists(name)
-    const nameProblem = topicNameProblem(name)
-    if (nameProblem !== undefined) return { error: ErrorCode.INVALID_TOPIC_EXCEPTION, message: nameProblem }
-    const colliding = image.collidingTopic(name)
-    if (colliding !== undefined) {
-      return {
-        error: ErrorCode.INVALID_TOPIC_EXCEPTION,
-        message: `Topic '${name}' collides with existing topic: ${colliding}`,
-      }
-    }
-    const configs = new Map(topic.configs.map((config) => [config.name, config.value]))
-    const configProblem = topicConfigProblem(configs, isInternalTopic(name), this.#config)
-    if (configProblem !== undefined) return { error: ErrorCode.INVALID_CONFIG, message: configProblem }
-    const planned = this.#planAssignments(topic)
-    if ('message' in planned) return planned
-    return {
-      type: 'create-topic',
-      name,
-      topicId: newUuid(this.#environment.random),
-      assignments: planned.assignments,
-      configs: Object.fromEntries([...configs].map(([key, value]) => [key, value ?? ''])),
-    }
-  }
-
-  #planAssignments({ assignments, numPartitions, replicationFactor }: CreatableTopic) {
-    if (assignments.length > 0) {
-      const given = 'A manual partition assignment was specified, but'
-      if (replicationFactor !== -1) return invalidRequest(`${given} replication factor was not set to -1.`)
-      if (numPartitions !== -1) return invalidRequest(`${given} numPartitions was not set to -1.`)
-      return checkManualAssignments(assignments, (nodeId) => this.#image().broker(nodeId) !== undefined)
-    }
-    if (replicationFactor < -1 || replicationFactor === 0) {
-      return {
-        error: ErrorCode.INVALID_REPLICATION_FACTOR,
-        message: 'Replication factor must be larger than 0, or -1 to use the default value.',
-      }
-    }
-    if (numPartitions < -1 || numPartitions === 0) {
-      return {
-        error: ErrorCode.INVALID_PARTITIONS,
-        message: 'Number of partitions was set to an invalid non-positive value.',
-      }
-    }
-    const partitionCount = numPartitions === -1 ? this.#config.numPartitions : numPartitions
-    // Judged before the placement, which would make a list for each of two billion partitions.
-    if (partitionCount > RECORDS_PER_REQUEST_MAX) return tooManyRecords()
-    return this.#place(
-      partitionCount,
-      replicationFactor === -1 ? this.#config.defaultReplicationFactor : replicationFactor,
-    )
-  }
-
-  #place(partitionCount: number, replicationFactor: number) {
-    const image = this.#image()
-    const brokers = image.brokers.map(({ nodeId }) => nodeId)
-    return placeReplicas(partitionCount, replicationFactor, brokers, image.nextGroupId)
-  }
-
-  #createdTopic({ name, topicId, assignments, configs }: CreateTopic): CreatableTopicResult {
-    return {
-      name,
-      topicId,
-      errorCode: ErrorCode.NONE,
-      errorMessage: null,
-      topicConfigErrorCode: ErrorCode.NONE,
-      numPartitions: assignments.length,
-      replicationFactor: assignments[0]?.length ?? -1,
-      configs: topicConfigEntries(new Map(Object.entries(configs)), this.#config).map((entry) => ({
-        name: entry.name,
-        value: entry.value,
-        readOnly: entry.readOnly,
-        configSource: entry.source,
-        isSensitive: entry.isSensitive,
-      })),
-    }
-  }
-
-  #planDeleteTopics(asked: readonly { name: string | null; topicId: string }[]): Plan<DeleteTopicsResponse> {
-    const image = this.#image()
-    const names = new Map<string, number>()
-    const ids = new Map<string, number>()
-    for (const { name, topicId } of asked) {
-      if (name !== null && topicId === ZERO_UUID) names.set(name, (names.get(name) ?? 0) + 1)
-      else if (name === null && topicId !== ZERO_UUID) ids.set(topicId, (ids.get(topicId) ?? 0) + 1)
-    }
-    type Entry = { name: string | null; topicId: string; refusal: Refusal | undefined }
-    const entries: Entry[] = asked
-      .filter(({ name, topicId }) => (name === null) === (topicId === ZERO_UUID))
-      .map(({ name, topicId }) => ({
-        name,
-        topicId,
-        refusal: invalidRequest(
-          name === null
-            ? 'Neither topic name nor id were specified.'
-            : 'You may not specify both topic name and topic id.',
-        ),
-      }))
-    const add = (topic: TopicImage) => {
-      const refusal = topic.isInternal
-        ? invalidRequest(`Deletion of internal topic ${topic.name} is prohibited.`)
-        : undefined
-      entries.push({ name: topic.name, topicId: topic.topicId, refusal })
-    }
-    for (const [name, count] of names) {
-      const topic = image.topicByName(name)
-      if (count > 1) entries.push({ name, topicId: ZERO_UUID, refusal: invalidRequest('Duplicate topic name.') })
-      else if (topic === undefined) entries.push({ name, topicId: ZERO_UUID, refusal: UNKNOWN_TOPIC })
-      else if (ids.delete(topic.topicId)) {
-        const refusal = invalidRequest('The provided topic name maps to an ID that was already supplied.')
-        entries.push({ name, topicId: topic.topicId, refusal })
-      } else add(topic)
-    }
-    for (const [topicId, count] of ids) {
-      const topic = image.topicById(topicId)
-      if (count > 1) entries.push({ name: null, topicId, refusal: invalidRequest('Duplicate topic id.') })
-      else if (topic === undefined) {
-        const refusal = { error: ErrorCode.UNKNOWN_TOPIC_ID, message: 'This server does not host this topic ID.' }
-        entries.push({ name: null, topicId, refusal })
-      } else add(topic)
-    }
-    const commands: Command[] = entries
-      .filter(({ refusal }) => refusal === undefined)
-      .map(({ topicId }) => ({ type: 'delete-topic', topicId }))
-    return {
-      commands,
-      answer: (failed) => ({
-        throttleTimeMs: 0,
-        responses: entries.map(({ name, topicId, refusal }) => deleted(name, topicId, refusal ?? failed)),
-      }),
-    }
-  }
-
-  #planCreatePartitions(request: CreatePartitionsRequest): Plan<CreatePartitionsResponse> {
-    const counts = new Map<string, number>()
-    for (const { name } of request.topics) counts.set(name, (counts.get(name) ?? 0) + 1)
-    const results = new Map<string, Refusal | (Command & { readonly type: 'add-partitions' })>()
-    let recordsLeft = RECORDS_PER_REQUEST_MAX
-    for (const asked of request.topics) {
-      if (results.has(asked.name)) continue
-      const duplicate = (counts.get(asked.name) ?? 0) > 1
-      let planned = duplicate ? invalidRequest('Duplicate topic name.') : this.#planNewPartitions(asked)
-      if ('type' in planned) {
-        if (planned.assignments.length > recordsLeft) planned = tooManyRecords()
-        else recordsLeft -= planned.assignments.length
-      }
-      results.set(asked.name, planned)
-    }
-    return {
-      commands: request.validateOnly ? [] : [...results.values()].filter((planned) => 'type' in planned),
-      answer: (failed) => ({
-        throttleTimeMs: 0,
-        results: [...results].map(([name, planned]) => {
-          const refusal = 'type' in planned ? failed : planned
-          return { name, errorCode: refusal?.error ?? ErrorCode.NONE, errorMessage: refusal?.message ?? null }
-        }),
-      }),
-    }
-  }
-
-  #planNewPartitions({ name, count, assignments }: CreatePartitionsRequest['topics'][number]) {
-    const topic = this.#image().topicByName(name)
-    if (topic === undefined) return UNKNOWN_TOPIC
-    const present = topic.partitions.length
-    const refuse = (message: string): Refusal => ({ error: ErrorCode.INVALID_PARTITIONS, message })
-    if (count === present) return refuse(`Topic already has ${present} partition(s).`)
-    if (count < present) {
-      return refuse(`The topic ${name} currently has ${present} partition(s); ${count} would not be an increase.`)
-    }
-    const added = count - present
-    if (added > RECORDS_PER_REQUEST_MAX) return tooManyRecords()
-    const command = { type: 'add-partitions', topicId: topic.topicId, firstPartition: present } as const
-    const replicationFactor = topic.partitions[0]?.replicas.length ?? 1
-    if (assignments === null) {
-      const planned = this.#place(added, replicationFactor)
-      return 'message' in planned ? planned : { ...command, assignments: planned.assignments }
-    }
-    const misplaced = (message: string): Refusal => ({ error: ErrorCode.INVALID_REPLICA_ASSIGNMENT, message })
-    if (assignments.length !== added) {
-      return misplaced(
-        `Attempted to add ${added} additional partition(s), but only ${assignments.length} assignment(s) were specified.`,
-      )
-    }
-    for (const { brokerIds } of assignments) {
-      const problem = replicaListProblem(
-        brokerIds,
-        replicationFactor,
-        (nodeId) => this.#image().broker(nodeId) !== undefined,
-      )
-      if (problem !== undefined) return misplaced(problem)
-    }
-    return { ...command, assignments: assignments.map(({ brokerIds }) => [...brokerIds]) }
-  }
-
   /**
    * Runs one change in its turn.
    * @param timeoutMs after which the request is answered with REQUEST_TIMED_OUT; the change itself goes on
@@ -439,7 +398,7 @@ export class Controller {
     if (this.#waiting >= WAITING_MAX) {
       return refuseAll({ error: ErrorCode.REQUEST_TIMED_OUT, message: 'Too many changes of the cluster are waiting.' })
     }
-    const work = this.#inTurn(plan)
+    const work = this.#inTurn(plan, refuseAll)
     if (timeoutMs <= 0) return refuseAll(TIMED_OUT)
     if (timeoutMs === Number.POSITIVE_INFINITY) return work
     let tooLate: (late: Late) => void = () => {}
@@ -455,15 +414,17 @@ export class Controller {
     }
   }
 
-  #inTurn<T>(plan: () => Plan<T>): Promise<T> {
+  #inTurn<T>(plan: () => Plan<T>, refuseAll: (refusal: Refusal) => T): Promise<T> {
     this.#waiting++
     const work = this.#turn.then(async () => {
+      if (!this.#isActive()) return refuseAll(NOT_CONTROLLER)
       const { commands, answer } = plan()
       if (commands.length === 0) return answer(undefined)
       try {
         await this.#log.append(commands)
       } catch (error) {
         if (error instanceof InvariantViolation) throw error
+        if (error instanceof NotController) return answer(NOT_CONTROLLER)
         this.#environment.logger.error('the metadata log refused a change', { error: String(error) })
         return answer({ error: ErrorCode.KAFKA_STORAGE_ERROR, message: 'The metadata log could not be written.' })
       }
@@ -483,31 +444,9 @@ export class Controller {
   }
 }
 
-function refusedTopic(name: string, { error, message }: Refusal): CreatableTopicResult {
-  return {
-    name,
-    topicId: ZERO_UUID,
-    errorCode: error,
-    errorMessage: message,
-    topicConfigErrorCode: ErrorCode.NONE,
-    numPartitions: -1,
-    replicationFactor: -1,
-    configs: [],
-  }
-}
-
-function deleted(name: string | null, topicId: string, refusal: Refusal | undefined) {
-  return { name, topicId, errorCode: refusal?.error ?? ErrorCode.NONE, errorMessage: refusal?.message ?? null }
-}
-
-function topicExists(name: string): Refusal {
-  return { error: ErrorCode.TOPIC_ALREADY_EXISTS, message: `Topic '${name}' already exists.` }
-}
-
-function invalidRequest(message: string): Refusal {
-  return { error: ErrorCode.INVALID_REQUEST, message }
-}
-
-function tooManyRecords(): Refusal {
-  return { error: ErrorCode.POLICY_VIOLATION, message: 'Excessively large number of partitions per request.' }
+function isRegisteredAs(present: BrokerRegistration | undefined, { type: _, ...wanted }: RegisterBroker): boolean {
+  if (present === undefined) return false
+  const { nodeId, host, port, rack, endpoints, directoryId, peer, shardCount } = present
+  const registered = { nodeId, host, port, rack, endpoints, directoryId, peer, shardCount }
+  return JSON.stringify(registered) === JSON.stringify(wanted)
 }

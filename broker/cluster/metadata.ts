@@ -1,15 +1,27 @@
 // The metadata image: what this cluster consists of, as the metadata log says.
 //
 // Each shard has its own copy, changed only on that shard's thread by the commands of the log, in the same order
-// everywhere; nothing here depends on time, chance or the broker it runs on. Leader epochs are not in the log: shards
-// announce them (setLeaderEpoch) and a snapshot does not hold them.
+// everywhere; nothing here depends on time, chance or the broker it runs on. Leaders, their epochs and who is in sync are not
+// in the log: leaders announce them (setLeader), and a snapshot does not hold them.
 
 import { invariant } from '../../protocol/invariant.ts'
 import type { BrokerConfig } from '../config.ts'
-import { OperatorError } from '../operator-error.ts'
+import type { NodeId } from '../raft/types.ts'
 import type { TopicConfig } from '../topic-config.ts'
 import { effectiveTopicConfig } from '../topic-config.ts'
-import type { Command, ConfigResource, Endpoint } from './commands.ts'
+import type {
+  Command,
+  CompleteReassignment,
+  ConfigResource,
+  Endpoint,
+  PeerAddress,
+  ReassignPartition,
+  RegisterBroker,
+} from './commands.ts'
+import { type PartitionSnapshot, readSnapshot, SNAPSHOT_FORMAT, type Snapshot } from './metadata-snapshot.ts'
+import { raftIdOf } from './raft-id.ts'
+import { ReplicaLoad } from './replica-load.ts'
+import { isReassigning, targetReplicas } from './target.ts'
 import { collisionKey, isInternalTopic } from './topic-names.ts'
 
 export interface BrokerRegistration {
@@ -18,18 +30,37 @@ export interface BrokerRegistration {
   readonly port: number
   readonly rack: string | null
   readonly endpoints: readonly Endpoint[]
+  /** Id of its data directory, '' for a broker alone. */
+  readonly directoryId: string
+  /** How many other data directories the broker id had before this one. */
+  readonly directoryEpoch: number
+  /** Where other brokers reach it; null for a broker alone. */
+  readonly peer: PeerAddress | null
+  /** A group's number modulo this is its shard there. */
+  readonly shardCount: number
+  /** Index in the metadata log of its first registration (since it was last unregistered). */
+  readonly joinedAt: number
 }
 
 export interface PartitionImage {
   readonly partition: number
   /** Number of the partition's Raft group, never used twice in a cluster. */
   readonly groupId: number
-  /** Broker id, -1 for none. */
+  /** Broker id, -1 for none; before the first announcement the preferred one. */
   readonly leader: number
   /** -1 until the leader has announced itself. */
   readonly leaderEpoch: number
+  /** Broker ids, the preferred leader first; while reassigning the future ones in their order, then those that will go. */
   readonly replicas: readonly number[]
+  /** As the leader announced it; before, all replicas. */
   readonly isr: readonly number[]
+  /** Part of replicas; empty unless a reassignment is under way. */
+  readonly adding: readonly number[]
+  readonly removing: readonly number[]
+  /** While reassigning: the replicas before it began. */
+  readonly original: readonly number[]
+  /** Raft ids of the replicas at creation; empty once a reassignment has changed them. */
+  readonly founders: readonly NodeId[]
 }
 
 export interface TopicImage {
@@ -56,13 +87,34 @@ export type MetadataChange =
   | { readonly type: 'topic-deleted'; readonly topic: TopicImage }
   | { readonly type: 'partitions-added'; readonly topic: TopicImage; readonly added: readonly PartitionImage[] }
   | { readonly type: 'topic-configs-changed'; readonly topic: TopicImage }
-  /** Effective configs of any topic may have changed. */
+  /** Effective configs of any topic, or which brokers are draining, may have changed. */
   | { readonly type: 'broker-configs-changed' }
-  | { readonly type: 'broker-registered'; readonly broker: BrokerRegistration }
+  /** New, or back with another address, shard count or data directory (then with another directoryEpoch). */
+  | {
+      readonly type: 'broker-registered'
+      readonly broker: BrokerRegistration
+      readonly before: BrokerRegistration | undefined
+    }
+  | { readonly type: 'broker-unregistered'; readonly broker: BrokerRegistration }
+  /** Also when it was aimed elsewhere or taken back: the target of the group is another one now. */
+  | { readonly type: 'reassignment-started'; readonly topic: TopicImage; readonly partition: PartitionImage }
+  | {
+      readonly type: 'reassignment-completed'
+      readonly topic: TopicImage
+      readonly partition: PartitionImage
+      /** Brokers that no longer hold the partition and delete what they have of it. */
+      readonly removed: readonly number[]
+    }
 
 interface MutablePartition extends PartitionImage {
   leader: number
   leaderEpoch: number
+  isr: readonly number[]
+  replicas: readonly number[]
+  adding: readonly number[]
+  removing: readonly number[]
+  original: readonly number[]
+  founders: readonly NodeId[]
 }
 
 interface MutableTopic extends TopicImage {
@@ -71,30 +123,24 @@ interface MutableTopic extends TopicImage {
   config: TopicConfig
 }
 
-/** Layout of a serialized image. A field added later is optional; another meaning gets another number. */
-interface Snapshot {
-  readonly format: 1
-  readonly appliedIndex: number
-  readonly clusterId: string
-  readonly nextGroupId: number
-  readonly nextProducerId: number
-  readonly producerIdToken: string
-  readonly topicsVersion: number
-  readonly brokers: readonly BrokerRegistration[]
-  /** Per topic: name, id, overrides, then [groupId, replicas] per partition. */
-  readonly topics: readonly (readonly [
-    string,
-    string,
-    Record<string, string>,
-    readonly (readonly [number, readonly number[]])[],
-  ])[]
-  readonly configs: readonly (readonly [ConfigResource, string, Record<string, string>])[]
+interface Directory {
+  readonly directoryId: string
+  readonly directoryEpoch: number
 }
 
 const NO_CHANGE: MetadataChange = { type: 'none' }
 const NO_CONFIGS: ReadonlyMap<string, string> = new Map()
 /** Sets of overrides remembered for sharing; past it, later topics begin a new round of sharing. */
 const SHARED_CONFIGS_MAX = 1000
+/** The same for lists of replicas. */
+const SHARED_LISTS_MAX = 10_000
+const NOBODY: readonly number[] = []
+/** Of group 0, whose leader is the controller. */
+const METADATA_GROUP = 0
+const NO_LEADER = { leader: -1, leaderEpoch: -1 } as const
+
+/** Per-broker dynamic config: the broker is to lead nothing and to hold nothing. */
+export const DRAINING_CONFIG = 'millrace.broker.draining'
 
 export class MetadataImage {
   readonly #config: BrokerConfig
@@ -103,6 +149,13 @@ export class MetadataImage {
   readonly #nameByCollisionKey = new Map<string, Set<string>>()
   readonly #byGroup = new Map<number, { topic: MutableTopic; partition: MutablePartition }>()
   #brokers: readonly BrokerRegistration[] = []
+  /** Of every broker id ever registered: an epoch is not given twice, also after an unregistration. */
+  readonly #directories = new Map<number, Directory>()
+  #draining: ReadonlySet<number> = new Set()
+  #controller: { readonly leader: number; readonly leaderEpoch: number } = NO_LEADER
+  readonly #features = new Map<string, number>()
+  readonly #lists = new Map<string, readonly number[]>()
+  #load: ReplicaLoad | undefined
   /** Overrides of brokers, groups and client metrics, by `resource/name`. */
   readonly #configs = new Map<string, ReadonlyMap<string, string>>()
   #effective = new Map<string, TopicConfig>()
@@ -132,9 +185,44 @@ export class MetadataImage {
     return this.#brokers.find((broker) => broker.nodeId === nodeId)
   }
 
-  /** Broker id told to clients as the controller: the lowest registered one, as any broker takes controller requests; -1 for none. */
+  /** How many data directories the broker id had before its last one; 0 for an id that never registered. */
+  directoryEpoch(nodeId: number): number {
+    return this.#directories.get(nodeId)?.directoryEpoch ?? 0
+  }
+
+  /** Id of the last data directory of a broker id, also after it was unregistered; '' for none. */
+  directoryId(nodeId: number): string {
+    return this.#directories.get(nodeId)?.directoryId ?? ''
+  }
+
+  /** Whether a broker is to lead nothing and to give away what it holds. */
+  isDraining(nodeId: number): boolean {
+    return this.#draining.has(nodeId)
+  }
+
+  /** Broker that leads the metadata group, as last announced; before that the lowest registered one, -1 for none. */
   get controllerId(): number {
-    return this.#brokers[0]?.nodeId ?? -1
+    const { leader } = this.#controller
+    return this.broker(leader) !== undefined ? leader : (this.#brokers[0]?.nodeId ?? -1)
+  }
+
+  /** Term of the announced leader of the metadata group, -1 for none. */
+  get controllerEpoch(): number {
+    return this.#controller.leaderEpoch
+  }
+
+  /** Finalized levels of features, as far as they were ever set. */
+  get features(): ReadonlyMap<string, number> {
+    return this.#features
+  }
+
+  /** Replicas and preferred leaders per broker and shard. Counted at the first use, then kept. */
+  get load(): ReplicaLoad {
+    if (this.#load === undefined) {
+      this.#load = new ReplicaLoad((nodeId) => this.broker(nodeId)?.shardCount ?? 1)
+      for (const { partition } of this.#byGroup.values()) this.#load.add(partition)
+    }
+    return this.#load
   }
 
   /** Changes with every command that creates, deletes or grows a topic. */
@@ -206,15 +294,31 @@ export class MetadataImage {
   }
 
   /**
-   * The leader of a group has announced itself.
+   * The leader of a group has announced itself, or who is in sync with it.
+   * @param groupId 0 for the metadata group, whose leader is the controller
+   * @param leader broker id, -1 for none
    * @param leaderEpoch its term; an older one than known is passed over
-   * @param leader its broker id, when it changed
+   * @param isr broker ids; by default as they were
+   * @returns whether anything changed
    */
-  setLeaderEpoch(groupId: number, leaderEpoch: number, leader?: number): void {
-    const location = this.#byGroup.get(groupId)
-    if (location === undefined || leaderEpoch < location.partition.leaderEpoch) return
-    location.partition.leaderEpoch = leaderEpoch
-    if (leader !== undefined) location.partition.leader = leader
+  setLeader(groupId: number, leader: number, leaderEpoch: number, isr?: readonly number[]): boolean {
+    if (groupId === METADATA_GROUP) {
+      const known = this.#controller
+      if (leaderEpoch < known.leaderEpoch || (leader === known.leader && leaderEpoch === known.leaderEpoch))
+        return false
+      this.#controller = { leader, leaderEpoch }
+      return true
+    }
+    const partition = this.#byGroup.get(groupId)?.partition
+    if (partition === undefined || leaderEpoch < partition.leaderEpoch) return false
+    const inSync = isr === undefined ? partition.isr : this.#shared(isr)
+    const isSame =
+      leader === partition.leader && leaderEpoch === partition.leaderEpoch && sameList(inSync, partition.isr)
+    if (isSame) return false
+    partition.leader = leader
+    partition.leaderEpoch = leaderEpoch
+    partition.isr = inSync
+    return true
   }
 
   /**
@@ -229,18 +333,25 @@ export class MetadataImage {
       case 'set-cluster-id':
         if (this.#clusterId === '') this.#clusterId = command.clusterId
         return NO_CHANGE
-      case 'register-broker': {
-        const { nodeId, host, port, rack, endpoints } = command
-        const broker = { nodeId, host, port, rack, endpoints }
-        const others = this.#brokers.filter((other) => other.nodeId !== nodeId)
-        this.#brokers = [...others, broker].sort((left, right) => left.nodeId - right.nodeId)
-        return { type: 'broker-registered', broker }
-      }
+      case 'register-broker':
+        return this.#register(command, index)
+      case 'unregister-broker':
+        return this.#unregister(command.nodeId)
+      case 'reassign-partition':
+        return this.#reassign(command)
+      case 'complete-reassignment':
+        return this.#completeReassignment(command)
+      case 'set-features':
+        for (const [name, level] of Object.entries(command.levels)) {
+          if (level === 0) this.#features.delete(name)
+          else this.#features.set(name, level)
+        }
+        return NO_CHANGE
       case 'create-topic': {
         if (this.#topicsByName.has(command.name) || this.#topicsById.has(command.topicId)) return NO_CHANGE
         const configs = new Map(Object.entries(command.configs))
         const topic = this.#addTopic(command.name, command.topicId, configs)
-        for (const replicas of command.assignments) this.#addPartition(topic, this.#nextGroupId++, replicas)
+        for (const replicas of command.assignments) this.#createPartition(topic, replicas)
         this.#topicsVersion++
         return { type: 'topic-created', topic }
       }
@@ -249,7 +360,7 @@ export class MetadataImage {
       case 'add-partitions': {
         const topic = this.#topicsById.get(command.topicId)
         if (topic?.partitions.length !== command.firstPartition) return NO_CHANGE
-        const added = command.assignments.map((replicas) => this.#addPartition(topic, this.#nextGroupId++, replicas))
+        const added = command.assignments.map((replicas) => this.#createPartition(topic, replicas))
         this.#topicsVersion++
         return { type: 'partitions-added', topic, added }
       }
@@ -262,10 +373,10 @@ export class MetadataImage {
     }
   }
 
-  /** The image as bytes, the same on every broker at the same index. Format: Snapshot above, JSON in UTF-8. */
+  /** The image as bytes, the same on every broker at the same index. Format: metadata-snapshot.ts, JSON in UTF-8. */
   serialize(): Uint8Array {
     const snapshot: Snapshot = {
-      format: 1,
+      format: SNAPSHOT_FORMAT,
       appliedIndex: this.#appliedIndex,
       clusterId: this.#clusterId,
       nextGroupId: this.#nextGroupId,
@@ -273,11 +384,15 @@ export class MetadataImage {
       producerIdToken: this.#producerIdToken,
       topicsVersion: this.#topicsVersion,
       brokers: this.#brokers,
+      directories: [...this.#directories].map(([nodeId, { directoryId, directoryEpoch }]) => {
+        return [nodeId, directoryId, directoryEpoch] as const
+      }),
+      features: Object.fromEntries(this.#features),
       topics: [...this.#topicsByName.values()].map((topic) => [
         topic.name,
         topic.topicId,
         Object.fromEntries(topic.configs),
-        topic.partitions.map(({ groupId, replicas }) => [groupId, replicas] as const),
+        topic.partitions.map(partitionSnapshot),
       ]),
       configs: [...this.#configs].map(([key, configs]) => {
         const slash = key.indexOf('/')
@@ -302,13 +417,25 @@ export class MetadataImage {
     image.#topicsVersion = snapshot.topicsVersion
     image.#appliedIndex = snapshot.appliedIndex
     image.#brokers = snapshot.brokers
+    for (const [nodeId, directoryId, directoryEpoch] of snapshot.directories) {
+      image.#directories.set(nodeId, { directoryId, directoryEpoch })
+    }
+    for (const [name, level] of Object.entries(snapshot.features)) image.#features.set(name, level)
     for (const [resource, name, configs] of snapshot.configs) {
       image.#configs.set(`${resource}/${name}`, new Map(Object.entries(configs)))
     }
+    image.#refreshDraining()
     image.#refreshBrokerConfig()
     for (const [name, topicId, configs, groups] of snapshot.topics) {
       const topic = image.#addTopic(name, topicId, new Map(Object.entries(configs)))
-      for (const [groupId, replicas] of groups) image.#addPartition(topic, groupId, replicas)
+      for (const [groupId, replicas, founders = replicas, reassignment] of groups) {
+        const partition = image.#addPartition(topic, groupId, replicas, founders)
+        if (reassignment === undefined) continue
+        const [adding, removing, original] = reassignment
+        partition.adding = image.#shared(adding)
+        partition.removing = image.#shared(removing)
+        partition.original = image.#shared(original)
+      }
     }
     return image
   }
@@ -331,7 +458,18 @@ export class MetadataImage {
     return topic
   }
 
-  #addPartition(topic: MutableTopic, groupId: number, replicas: readonly number[]): PartitionImage {
+  #createPartition(topic: MutableTopic, replicas: readonly number[]): PartitionImage {
+    const founders = replicas.map((nodeId) => raftIdOf(nodeId, this.directoryEpoch(nodeId)))
+    return this.#addPartition(topic, this.#nextGroupId++, replicas, founders)
+  }
+
+  #addPartition(
+    topic: MutableTopic,
+    groupId: number,
+    replicaIds: readonly number[],
+    founders: readonly NodeId[],
+  ): MutablePartition {
+    const replicas = this.#shared(replicaIds)
     const partition: MutablePartition = {
       partition: topic.partitions.length,
       groupId,
@@ -339,10 +477,88 @@ export class MetadataImage {
       leaderEpoch: -1,
       replicas,
       isr: replicas,
+      adding: NOBODY,
+      removing: NOBODY,
+      original: NOBODY,
+      founders: this.#shared(founders),
     }
     topic.partitions.push(partition)
     this.#byGroup.set(groupId, { topic, partition })
+    this.#load?.add(partition)
     return partition
+  }
+
+  /** One list for all partitions with the same replicas: 50,000 partitions have few different ones. */
+  #shared(list: readonly number[]): readonly number[] {
+    if (list.length === 0) return NOBODY
+    const key = list.join()
+    let shared = this.#lists.get(key)
+    if (shared === undefined) {
+      if (this.#lists.size >= SHARED_LISTS_MAX) this.#lists.clear()
+      shared = [...list]
+      this.#lists.set(key, shared)
+    }
+    return shared
+  }
+
+  #register(command: RegisterBroker, index: number): MetadataChange {
+    const { nodeId, host, port, rack, endpoints, directoryId = '', peer = null, shardCount = 1 } = command
+    const known = this.#directories.get(nodeId)
+    // A broker that had no directory id before is the same one: it only learned to tell.
+    const isOther =
+      known !== undefined && known.directoryId !== '' && directoryId !== '' && known.directoryId !== directoryId
+    const directory: Directory = {
+      directoryId: directoryId === '' ? (known?.directoryId ?? '') : directoryId,
+      directoryEpoch: (known?.directoryEpoch ?? 0) + (isOther ? 1 : 0),
+    }
+    this.#directories.set(nodeId, directory)
+    const before = this.broker(nodeId)
+    const joinedAt = before?.joinedAt ?? index
+    const broker = { nodeId, host, port, rack, endpoints, ...directory, peer, shardCount, joinedAt }
+    const others = this.#brokers.filter((other) => other.nodeId !== nodeId)
+    this.#brokers = [...others, broker].sort((left, right) => left.nodeId - right.nodeId)
+    if (before?.shardCount !== shardCount) this.#load = undefined
+    return { type: 'broker-registered', broker, before }
+  }
+
+  #unregister(nodeId: number): MetadataChange {
+    const broker = this.broker(nodeId)
+    if (broker === undefined) return NO_CHANGE
+    this.#brokers = this.#brokers.filter((other) => other !== broker)
+    // Whoever takes the id later is not meant by the order to leave.
+    const configs = new Map(this.resourceConfigs('broker', String(nodeId)))
+    if (configs.delete(DRAINING_CONFIG)) this.#setConfigs('broker', String(nodeId), configs)
+    return { type: 'broker-unregistered', broker }
+  }
+
+  #reassign({ groupId, replicas, adding, removing }: ReassignPartition): MetadataChange {
+    const location = this.#byGroup.get(groupId)
+    if (location === undefined) return NO_CHANGE
+    const { topic, partition } = location
+    this.#load?.remove(partition)
+    if (!isReassigning(partition)) partition.original = partition.replicas
+    partition.replicas = this.#shared(replicas)
+    partition.adding = this.#shared(adding)
+    partition.removing = this.#shared(removing)
+    if (!isReassigning(partition)) partition.original = NOBODY
+    this.#load?.add(partition)
+    return { type: 'reassignment-started', topic, partition }
+  }
+
+  #completeReassignment({ groupId, targetReplicas: reached }: CompleteReassignment): MetadataChange {
+    const location = this.#byGroup.get(groupId)
+    if (location === undefined) return NO_CHANGE
+    const { topic, partition } = location
+    const target = targetReplicas(partition)
+    if (!isReassigning(partition) || !sameList(target, reached)) return NO_CHANGE
+    const removed = partition.removing
+    partition.replicas = this.#shared(target)
+    partition.adding = NOBODY
+    partition.removing = NOBODY
+    partition.original = NOBODY
+    partition.founders = NOBODY
+    partition.isr = this.#shared(partition.isr.filter((nodeId) => !removed.includes(nodeId)))
+    return { type: 'reassignment-completed', topic, partition, removed }
   }
 
   #deleteTopic(topicId: string): MetadataChange {
@@ -354,7 +570,10 @@ export class MetadataImage {
     const colliding = this.#nameByCollisionKey.get(key)
     colliding?.delete(topic.name)
     if (colliding?.size === 0) this.#nameByCollisionKey.delete(key)
-    for (const { groupId } of topic.partitions) this.#byGroup.delete(groupId)
+    for (const partition of topic.partitions) {
+      this.#byGroup.delete(partition.groupId)
+      this.#load?.remove(partition)
+    }
     this.#topicsVersion++
     return { type: 'topic-deleted', topic }
   }
@@ -371,7 +590,21 @@ export class MetadataImage {
     if (configs.size === 0) this.#configs.delete(key)
     else this.#configs.set(key, configs)
     if (resource !== 'broker') return NO_CHANGE
-    return this.#refreshBrokerConfig() ? { type: 'broker-configs-changed' } : NO_CHANGE
+    const drainingChanged = this.#refreshDraining()
+    const configChanged = this.#refreshBrokerConfig()
+    return drainingChanged || configChanged ? { type: 'broker-configs-changed' } : NO_CHANGE
+  }
+
+  #refreshDraining(): boolean {
+    const draining = new Set<number>()
+    for (const [key, configs] of this.#configs) {
+      if (!key.startsWith('broker/') || configs.get(DRAINING_CONFIG)?.trim().toLowerCase() !== 'true') continue
+      const name = key.slice('broker/'.length)
+      if (name !== '') draining.add(Number(name))
+    }
+    const before = this.#draining
+    this.#draining = draining
+    return before.size !== draining.size || [...before].some((nodeId) => !draining.has(nodeId))
   }
 
   /** Broker configs give topics their defaults, so a change of them reaches every topic. */
@@ -401,24 +634,15 @@ export class MetadataImage {
   }
 }
 
-function readSnapshot(bytes: Uint8Array): Snapshot {
-  let snapshot: { readonly format: unknown }
-  try {
-    snapshot = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
-  } catch (cause) {
-    throw new OperatorError(
-      'METADATA_SNAPSHOT_DAMAGED',
-      'the snapshot of the metadata cannot be read',
-      'Restore the data directory from a copy.',
-      { cause },
-    )
-  }
-  if (snapshot.format !== 1) {
-    throw new OperatorError(
-      'METADATA_SNAPSHOT_NEWER',
-      `the snapshot of the metadata has format ${String(snapshot.format)}, and this release reads format 1`,
-      'Start the release that wrote this data directory, or a newer one.',
-    )
-  }
-  return snapshot as Snapshot
+function partitionSnapshot(partition: PartitionImage): PartitionSnapshot {
+  const { groupId, replicas, founders, adding, removing, original } = partition
+  if (isReassigning(partition)) return [groupId, replicas, founders, [adding, removing, original]]
+  return sameList(founders, replicas) ? [groupId, replicas] : [groupId, replicas, founders]
+}
+
+export function sameList(left: readonly number[], right: readonly number[]): boolean {
+  if (left === right) return true
+  if (left.length !== right.length) return false
+  for (let at = 0; at < left.length; at++) if (left[at] !== right[at]) return false
+  return true
 }

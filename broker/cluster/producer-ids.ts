@@ -6,12 +6,12 @@ import { ErrorCode } from '../../protocol/errors.ts'
 import type { Controller } from './controller.ts'
 
 export class ProducerIds {
-  readonly #controller: Controller
+  readonly #controller: Pick<Controller, 'allocateProducerIds'>
   #next = 0
   #left = 0
   #filling: Promise<ErrorCode> | undefined
 
-  constructor(controller: Controller) {
+  constructor(controller: Pick<Controller, 'allocateProducerIds'>) {
     this.#controller = controller
   }
 

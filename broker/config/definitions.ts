@@ -22,9 +22,13 @@ const TABLE = `
 node.id | int | 1 | [0,...] | read-only | acts | Number of this broker in the cluster.
 broker.id | int | -1 | - | read-only | acts | Older name of node.id, used when node.id is not set.
 process.roles | list | broker,controller | [broker, controller] | read-only | stored | Roles of the process; every node here is broker and controller in one.
-broker.rack | string | null | - | read-only | acts | Rack or zone of this broker, told to clients.
+millrace.broker.draining | boolean | false | - | per-broker | acts | Set for a broker that is to leave: its leaderships and replicas move to the others.
+broker.rack | string | null | - | read-only | acts | Rack or zone of this broker, told to clients; replicas of a partition are spread over racks.
 listeners | list | PLAINTEXT://127.0.0.1:9092 | - | per-broker | acts | Addresses to listen on, NAME://host:port; an empty host means every interface.
 advertised.listeners | list | null | - | read-only | acts | Addresses told to clients when they differ from listeners.
+millrace.peer.listener | string | null | - | read-only | acts | host:port where other brokers of the cluster reach this one; without it the broker is alone.
+millrace.drain.partitions.max | int | 20 | [1,...] | cluster | acts | Most partitions that move at a time while a broker is drained.
+millrace.seeds | list | (empty) | - | read-only | acts | host:port of peer listeners, tried by a broker that has no cluster yet.
 listener.security.protocol.map | string | SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT | - | per-broker | acts | Security protocol of each listener name.
 inter.broker.listener.name | string | null | - | read-only | stored | Listener that brokers use among themselves.
 security.inter.broker.protocol | string | PLAINTEXT | [PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL] | read-only | stored | Security protocol between brokers.
@@ -40,16 +44,16 @@ default.replication.factor | int | 1 | - | read-only | acts | Replicas of a topi
 min.insync.replicas | int | 1 | [1,...] | cluster | acts | Replicas that must hold a record before acks=all is answered, never more than the topic has.
 delete.topic.enable | boolean | true | - | read-only | acts | Whether topics can be deleted.
 unclean.leader.election.enable | boolean | false | - | cluster | stored | Whether a replica that lacks acknowledged records may lead; never needed here.
-auto.leader.rebalance.enable | boolean | true | - | read-only | stored | Whether leadership moves back to preferred replicas by itself.
+auto.leader.rebalance.enable | boolean | true | - | read-only | acts | Whether leadership moves back to preferred replicas by itself.
 leader.imbalance.check.interval.seconds | long | 300 | [1,...] | read-only | stored | How often the leader balance is looked at.
-replica.lag.time.max.ms | long | 30000 | - | read-only | stored | How long a follower may lag before it leaves the in-sync set.
+replica.lag.time.max.ms | long | 30000 | - | read-only | acts | How long a follower may lag before it leaves the in-sync set.
 replica.fetch.max.bytes | int | 1048576 | [0,...] | read-only | stored | Bytes a follower asks for per partition.
 replica.fetch.wait.max.ms | int | 500 | - | read-only | stored | How long a follower's fetch waits.
-replica.selector.class | string | null | - | read-only | stored | Class that picks the replica a consumer reads from.
+replica.selector.class | string | null | - | read-only | acts | Class that picks the replica a consumer reads from: org.apache.kafka.common.replica.RackAwareReplicaSelector, or none for the leader.
 num.replica.fetchers | int | 1 | [1,...] | cluster | stored | Fetcher threads per source broker.
 create.topic.policy.class.name | class | null | - | read-only | stored | Class that judges new topics.
 alter.config.policy.class.name | class | null | - | read-only | stored | Class that judges config changes.
-controlled.shutdown.enable | boolean | true | - | read-only | stored | Whether leadership moves away before a stop.
+controlled.shutdown.enable | boolean | true | - | read-only | acts | Whether leadership moves away before a stop.
 broker.session.timeout.ms | int | 9000 | - | read-only | stored | How long a broker may be silent before it is fenced.
 broker.heartbeat.interval.ms | int | 2000 | - | read-only | stored | How often a broker tells that it lives.
 

@@ -14,6 +14,8 @@ export interface OffsetsLog {
    * @returns when it is durable, NONE; or why it will not be. Appends to one partition resolve in the order they were made.
    */
   append(partition: number, records: readonly KeyValue[]): Promise<ErrorCode>
+  /** Whether the partition is led here at this moment, beyond doubt: nobody else can have taken records since. */
+  confirm(partition: number): true | Promise<boolean>
   /** All records of the partition in order. The bytes are used before the next one is asked for. */
   read(partition: number): AsyncIterable<LogRecord>
 }

@@ -137,7 +137,8 @@ export class GroupCoordinator {
    * @throws what the log's read throws; the partition is then not led
    */
   async lead(partition: number): Promise<void> {
-    invariant(!this.#isClosed, 'a closed coordinator leads nothing', partition)
+    // A shard that stops may win an election in its last moments.
+    if (this.#isClosed) return
     this.resign(partition)
     const led: LedPartition = { partition, groups: new Map(), isLoading: true, isResigned: false, deletedTopics: [] }
     this.#partitions.set(partition, led)
@@ -191,7 +192,7 @@ export class GroupCoordinator {
       if (call.memberId !== '') return joinRefusal(call.memberId, ErrorCode.UNKNOWN_MEMBER_ID)
       group = this.#addGroup(led, call.groupId)
       const metadata = newGroupMetadata(this.#environment.clock.nowMs())
-      created = this.#append(led.partition, [groupRecord(call.groupId, metadata)])
+      created = this.#append(led, [groupRecord(call.groupId, metadata)])
     }
     const effect = await this.#ask(led, group, (request) => ({
       type: 'join',
@@ -312,13 +313,26 @@ export class GroupCoordinator {
     const records = commits.map(({ topic, partition, committed }) =>
       offsetRecord(call.groupId, topic, partition, committed),
     )
-    const error = await this.#append(led.partition, records, (outcome) => {
+    const error = await this.#append(led, records, (outcome) => {
       for (const commit of commits) {
         group.offsets.endWriting(commit)
         if (outcome === ErrorCode.NONE) group.offsets.set(commit.topic, commit.partition, commit.committed)
       }
     })
     return storeErrorToAnswer(error)
+  }
+
+  /**
+   * Whether fetchOffsets() shows what is committed: a coordinator that was replaced and has not heard of it must not answer. Asked
+   * before, answered by the lease of the leader or by a majority.
+   * @returns NONE, or what to answer instead
+   */
+  async confirm(groupId: string): Promise<ErrorCode> {
+    const led = this.#led(groupId)
+    if (typeof led === 'number') return led
+    const confirmed = this.#log.confirm(led.partition)
+    const leads = confirmed === true || (await confirmed)
+    return leads && !led.isResigned ? ErrorCode.NONE : ErrorCode.NOT_COORDINATOR
   }
 
   /**
@@ -538,7 +552,7 @@ export class GroupCoordinator {
   }
 
   async #store(led: LedPartition, group: Group, effect: Effect & { type: 'store' }): Promise<ErrorCode> {
-    const error = await this.#append(led.partition, [groupRecord(group.groupId, effect.metadata)])
+    const error = await this.#append(led, [groupRecord(group.groupId, effect.metadata)])
     if (error !== ErrorCode.NONE) {
       this.#environment.logger.warn('the state of a group could not be stored', { groupId: group.groupId, error })
     }
@@ -597,14 +611,20 @@ export class GroupCoordinator {
    * @param whenKnown gets the outcome itself, in log order
    */
   #append(
-    partition: number,
+    led: LedPartition,
     records: readonly KeyValue[],
     whenKnown: (outcome: ErrorCode) => void = () => {},
   ): Promise<ErrorCode> {
     return new Promise((resolve) => {
+      if (led.isResigned) {
+        // Whoever coordinates these groups now, perhaps again we, did not decide this.
+        whenKnown(ErrorCode.NOT_LEADER_OR_FOLLOWER)
+        resolve(ErrorCode.NOT_LEADER_OR_FOLLOWER)
+        return
+      }
       const { clock } = this.#environment
       const timer = clock.after(this.#config.offsetsCommitTimeoutMs, () => resolve(ErrorCode.REQUEST_TIMED_OUT))
-      this.#log.append(partition, records).then((outcome) => {
+      this.#log.append(led.partition, records).then((outcome) => {
         timer.cancel()
         whenKnown(outcome)
         resolve(outcome)
@@ -618,7 +638,7 @@ export class GroupCoordinator {
       const batch = offsets.slice(at, at + TOMBSTONES_PER_BATCH)
       const records = batch.map(({ topic, partition }) => offsetRecord(group.groupId, topic, partition, null))
       batches.push(
-        this.#append(led.partition, records, (outcome) => {
+        this.#append(led, records, (outcome) => {
           if (outcome !== ErrorCode.NONE) return
           for (const { topic, partition } of batch) group.offsets.delete(topic, partition)
         }),
@@ -647,7 +667,7 @@ export class GroupCoordinator {
     const forgotten = this.#forget(led, group, group.offsets.all())
     let known = () => {}
     group.deleting = new Promise((resolve) => (known = resolve))
-    const removed = this.#append(led.partition, [groupRecord(group.groupId, null)], (outcome) => {
+    const removed = this.#append(led, [groupRecord(group.groupId, null)], (outcome) => {
       group.deleting = undefined
       if (outcome === ErrorCode.NONE && !led.isResigned) {
         led.groups.delete(group.groupId)

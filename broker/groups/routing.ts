@@ -1,9 +1,10 @@
-// Which partition of __consumer_offsets a group belongs to, and so which shard coordinates it.
+// Which partition of __consumer_offsets a group belongs to, and so which broker and shard coordinate it.
 //
 // Pure functions of the metadata image: every shard and every broker finds the same.
 
 import type { MetadataImage } from '../cluster/metadata.ts'
 import { OFFSETS_TOPIC } from '../cluster/topic-names.ts'
+import { isHostedBy } from '../partition/hosted.ts'
 import type { ShardContext } from '../shard/context.ts'
 import { shardOf } from '../shard/placement.ts'
 
@@ -20,13 +21,16 @@ export function offsetsPartitionOf(groupId: string, image: Pick<MetadataImage, '
   return topic === undefined ? undefined : partitionOfKey(groupId, topic.partitions.length)
 }
 
-/** @returns the shard of this broker that would coordinate the group; undefined while __consumer_offsets does not exist */
+/**
+ * @returns the shard of this broker that coordinates the group when this broker does, which that shard knows best; undefined when it
+ * cannot be this broker, or __consumer_offsets does not exist
+ */
 export function coordinatorShard(
   groupId: string,
-  shard: Pick<ShardContext, 'image' | 'shardCount'>,
+  shard: Pick<ShardContext, 'image' | 'shardCount' | 'config'>,
 ): number | undefined {
   const topic = shard.image.topicByName(OFFSETS_TOPIC)
   if (topic === undefined) return undefined
   const partition = topic.partitions[partitionOfKey(groupId, topic.partitions.length)]!
-  return shardOf(partition.groupId, shard.shardCount)
+  return isHostedBy(partition, shard.config.nodeId) ? shardOf(partition.groupId, shard.shardCount) : undefined
 }

@@ -1,16 +1,21 @@
 // AlterConfigs: replaces all config overrides of resources.
 //
-// Handled on the connection's shard, served by the controller on shard 0.
+// Handled on the connection's shard, served where the controller is: shard 0 of the broker that leads the metadata group.
 
 import { AlterConfigsRequest, AlterConfigsResponse } from '../../protocol/messages/alter-configs.ts'
+import { replacingChanges } from '../cluster/config-changes.ts'
 import type { Api } from './api.ts'
-import { CONTROLLER_SHARD, controllerOf } from './controller-of.ts'
+import { changeConfigs } from './config-requests.ts'
+import { controllerOf } from './controller-of.ts'
 
 export const alterConfigs: Api<AlterConfigsRequest, AlterConfigsResponse> = {
   request: AlterConfigsRequest,
   response: AlterConfigsResponse,
   handle(shard, call, request) {
-    return shard.ask(CONTROLLER_SHARD, alterConfigs, call, request)
+    const changes = replacingChanges(request)
+    return changeConfigs(shard, request.resources, changes, (resources) =>
+      shard.askController(alterConfigs, call, { ...request, resources }),
+    )
   },
   serve(shard, _call, request) {
     return controllerOf(shard).alterConfigs(request)

@@ -35,10 +35,3 @@ export interface Api<Req, Res> {
   handle(shard: ShardContext, call: CallContext, request: Req): Res | typeof NO_ANSWER | Promise<Res | typeof NO_ANSWER>
   serve?(shard: ShardContext, call: CallContext, request: Req): Res | Promise<Res>
 }
-
-/** The brokers, as the answers of Produce and Fetch carry them beside a leader hint. */
-export function nodeEndpoints(
-  shard: ShardContext,
-): { nodeId: number; host: string; port: number; rack: string | null }[] {
-  return shard.image.brokers.map(({ nodeId, host, port, rack }) => ({ nodeId, host, port, rack }))
-}

@@ -1,6 +1,6 @@
 // Topics that come into being because somebody asked for them: by name in a Metadata request, or the broker for itself.
 //
-// Runs on any shard; the controller on shard 0 creates, and has the topic in place on every shard when it answers.
+// Runs on any shard; the controller creates, and has the topic in place on every shard of every live broker when it answers.
 
 import { ApiKey } from '../../protocol/api.ts'
 import { ErrorCode } from '../../protocol/errors.ts'
@@ -45,8 +45,7 @@ export async function createMissingTopics(
     else topics.push(topic)
   }
   if (topics.length === 0) return outcomes
-  const answer = await shard.ask(
-    0,
+  const answer = await shard.askController(
     createTopics,
     { ...call, apiKey: ApiKey.CreateTopics, version: CREATE_TOPICS_VERSION },
     { topics, timeoutMs: WAIT_MS, validateOnly: false },
@@ -86,6 +85,8 @@ function missingTopic(shard: ShardContext, name: string): CreatableTopic | undef
   // The state topics of transactions and share groups have no use here yet.
   if (name !== OFFSETS_TOPIC) return undefined
   const { config, image } = shard
+  // Kafka waits until there are as many brokers as offsets.topic.replication.factor says. Here a smaller cluster works at once: as many
+  // replicas as brokers are registered, and one that is down for the moment gets its replica when it is back.
   return {
     name,
     numPartitions: config.offsetsTopicNumPartitions,

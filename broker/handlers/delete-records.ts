@@ -1,4 +1,4 @@
-// DeleteRecords: moves the log start of partitions forward.
+// DeleteRecords: moves the log start of partitions forward, on all their replicas.
 
 import { ErrorCode } from '../../protocol/errors.ts'
 import { DeleteRecordsRequest, DeleteRecordsResponse } from '../../protocol/messages/delete-records.ts'
@@ -8,6 +8,9 @@ import type { Api } from './api.ts'
 import { byTopic, ownPartition, type PartitionItem, perOwner } from './per-partition.ts'
 
 type Response = Input<typeof DeleteRecordsResponse.fields>
+
+/** Waiting for the disk here is no waiting for replicas: a request that allows no time for those has this much. */
+const OWN_DISK_MS = 200
 
 interface Answer {
   readonly partitionIndex: number
@@ -34,7 +37,7 @@ export const deleteRecords: Api<DeleteRecordsRequest, Response> = {
     const answers = await perOwner<Item, Answer>(
       shard,
       items,
-      ({ partition }) => refused(partition, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION),
+      ({ partition }, error) => refused(partition, error),
       async (owner, part) => {
         const topics = part.map(({ topic, partition, offset }) => ({
           name: topic,
@@ -50,10 +53,11 @@ export const deleteRecords: Api<DeleteRecordsRequest, Response> = {
     }
   },
   async serve(shard, _call, request) {
+    const { timeoutMs } = request
     const topics = request.topics.map(async ({ name, partitions }) => ({
       name,
       partitions: await Promise.all(
-        partitions.map(({ partitionIndex, offset }) => deleteBefore(shard, name, partitionIndex, offset)),
+        partitions.map(({ partitionIndex, offset }) => deleteBefore(shard, name, partitionIndex, offset, timeoutMs)),
       ),
     }))
     return { throttleTimeMs: 0, topics: await Promise.all(topics) }
@@ -69,6 +73,7 @@ async function deleteBefore(
   topic: string,
   partitionIndex: number,
   offset: number,
+  timeoutMs: number,
 ): Promise<Answer> {
   const image = shard.image.topicByName(topic)
   const partition = ownPartition(shard, topic, partitionIndex)
@@ -76,6 +81,19 @@ async function deleteBefore(
   if (image.isInternal) return refused(partitionIndex, ErrorCode.INVALID_TOPIC_EXCEPTION)
   const policy = image.config.cleanupPolicy
   if (policy.length > 0 && !policy.includes('delete')) return refused(partitionIndex, ErrorCode.POLICY_VIOLATION)
-  const { error, lowWatermark } = await partition.deleteRecords(offset)
-  return { partitionIndex, lowWatermark, errorCode: error }
+  const outcome = await inTime(shard, timeoutMs, partition.deleteRecords(offset))
+  if (outcome === undefined) return refused(partitionIndex, ErrorCode.REQUEST_TIMED_OUT)
+  return { partitionIndex, lowWatermark: outcome.lowWatermark, errorCode: outcome.error }
+}
+
+/** The outcome, or undefined when it is not known in time; the records go all the same. */
+function inTime<Outcome>(
+  shard: ShardContext,
+  timeoutMs: number,
+  outcome: Promise<Outcome>,
+): Promise<Outcome | undefined> {
+  return new Promise((resolve, reject) => {
+    const timer = shard.environment.clock.after(Math.max(OWN_DISK_MS, timeoutMs), () => resolve(undefined))
+    outcome.then(resolve, reject).finally(() => timer.cancel())
+  })
 }

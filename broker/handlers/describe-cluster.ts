@@ -6,6 +6,7 @@ import { ErrorCode } from '../../protocol/errors.ts'
 import { DescribeClusterRequest, DescribeClusterResponse } from '../../protocol/messages/describe-cluster.ts'
 import type { Api } from './api.ts'
 import { CLUSTER_OPERATIONS, OPERATIONS_NOT_ASKED } from './authorized-operations.ts'
+import { advertisedController } from './controller-of.ts'
 
 const BROKERS = 1
 const CONTROLLERS = 2
@@ -13,7 +14,8 @@ const CONTROLLERS = 2
 export const describeCluster: Api<DescribeClusterRequest, DescribeClusterResponse> = {
   request: DescribeClusterRequest,
   response: DescribeClusterResponse,
-  handle({ image }, call, request) {
+  handle(shard, call, request) {
+    const { image } = shard
     const { endpointType } = request
     if (endpointType === CONTROLLERS) {
       return refused(
@@ -30,10 +32,13 @@ export const describeCluster: Api<DescribeClusterRequest, DescribeClusterRespons
       errorMessage: null,
       endpointType,
       clusterId: image.clusterId,
-      controllerId: image.controllerId,
-      brokers: image.brokers.map((broker) => {
+      controllerId: advertisedController(shard),
+      // Kafka calls a registered broker that is not alive fenced.
+      brokers: image.brokers.flatMap((broker) => {
+        const isFenced = !shard.isAlive(broker.nodeId)
+        if (isFenced && !request.includeFencedBrokers) return []
         const { host, port } = image.endpoint(broker.nodeId, call.listenerName) ?? broker
-        return { brokerId: broker.nodeId, host, port, rack: broker.rack, isFenced: false }
+        return [{ brokerId: broker.nodeId, host, port, rack: broker.rack, isFenced }]
       }),
       clusterAuthorizedOperations: request.includeClusterAuthorizedOperations
         ? CLUSTER_OPERATIONS

@@ -1,9 +1,10 @@
-// DescribeLogDirs: the data directory, its room, and what each partition takes of it.
+// DescribeLogDirs: the data directory, its room, and what each replica here takes of it.
 
 import { ErrorCode } from '../../protocol/errors.ts'
 import { DescribeLogDirsRequest, DescribeLogDirsResponse } from '../../protocol/messages/describe-log-dirs.ts'
 import type { Input } from '../../protocol/schema.ts'
 import type { Api } from './api.ts'
+import { isHosted } from './brokers.ts'
 import { byTopic, ownPartition, type PartitionItem, perOwner } from './per-partition.ts'
 
 type Response = Input<typeof DescribeLogDirsResponse.fields>
@@ -25,10 +26,12 @@ export const describeLogDirs: Api<DescribeLogDirsRequest, Response> = {
         topic: topic.name,
         partitions: topic.partitions.map(({ partition }) => partition),
       }))
+    const isHere = (topic: string, partition: number): boolean => {
+      const image = shard.image.topicByName(topic)?.partitions[partition]
+      return image !== undefined && isHosted(shard, image)
+    }
     const items: PartitionItem[] = asked.flatMap(({ topic, partitions }) =>
-      partitions
-        .filter((partition) => shard.image.topicByName(topic)?.partitions[partition] !== undefined)
-        .map((partition) => ({ topic, partition })),
+      partitions.filter((partition) => isHere(topic, partition)).map((partition) => ({ topic, partition })),
     )
     const answers = await perOwner<PartitionItem, Answer>(shard, items, missing, async (owner, part) => {
       const topics = part.map(({ topic, partition }) => ({ topic, partitions: [partition] }))

@@ -1,4 +1,4 @@
-// DescribeProducers: the producers a partition remembers.
+// DescribeProducers: the producers that a replica remembers; a follower answers too, as in Kafka.
 
 import { ErrorCode } from '../../protocol/errors.ts'
 import { DescribeProducersRequest, DescribeProducersResponse } from '../../protocol/messages/describe-producers.ts'
@@ -18,7 +18,7 @@ export const describeProducers: Api<DescribeProducersRequest, Response> = {
     const items: PartitionItem[] = request.topics.flatMap(({ name, partitionIndexes }) =>
       partitionIndexes.map((partition) => ({ topic: name, partition })),
     )
-    const answers = await perOwner<PartitionItem, Answer>(shard, items, unknown, async (owner, part) => {
+    const answers = await perOwner<PartitionItem, Answer>(shard, items, refused, async (owner, part) => {
       const topics = part.map(({ topic, partition }) => ({ name: topic, partitionIndexes: [partition] }))
       const response = await shard.ask(owner, describeProducers, call, { topics })
       return response.topics.flatMap(({ partitions }) => partitions)
@@ -37,17 +37,15 @@ export const describeProducers: Api<DescribeProducersRequest, Response> = {
   },
 }
 
-function unknown({ topic, partition }: PartitionItem): Answer {
+function refused({ topic, partition }: PartitionItem, error: ErrorCode): Answer {
   const problem = topicNameProblem(topic)
-  const errorCode = problem === undefined ? ErrorCode.UNKNOWN_TOPIC_OR_PARTITION : ErrorCode.INVALID_TOPIC_EXCEPTION
+  const errorCode = problem === undefined ? error : ErrorCode.INVALID_TOPIC_EXCEPTION
   return { partitionIndex: partition, errorCode, errorMessage: problem ?? null, activeProducers: [] }
 }
 
 function answer(shard: ShardContext, topic: string, partitionIndex: number): Answer {
   const partition = ownPartition(shard, topic, partitionIndex)
-  if (partition === undefined) {
-    return { partitionIndex, errorCode: ErrorCode.NOT_LEADER_OR_FOLLOWER, errorMessage: null, activeProducers: [] }
-  }
+  if (partition === undefined) return refused({ topic, partition: partitionIndex }, ErrorCode.NOT_LEADER_OR_FOLLOWER)
   return {
     partitionIndex,
     errorCode: ErrorCode.NONE,

@@ -12,15 +12,18 @@ import {
   DescribeTopicPartitionsResponse,
 } from '../../protocol/messages/describe-topic-partitions.ts'
 import { ZERO_UUID } from '../../protocol/schema.ts'
-import type { MetadataImage, PartitionImage } from '../cluster/metadata.ts'
+import type { PartitionImage } from '../cluster/metadata.ts'
 import { isInternalTopic, topicNameProblem } from '../cluster/topic-names.ts'
+import type { ShardContext } from '../shard/context.ts'
 import type { Api } from './api.ts'
 import { TOPIC_OPERATIONS } from './authorized-operations.ts'
+import { statusOf } from './brokers.ts'
 
 export const describeTopicPartitions: Api<DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse> = {
   request: DescribeTopicPartitionsRequest,
   response: DescribeTopicPartitionsResponse,
-  handle({ image, config }, _call, { topics: named, responsePartitionLimit, cursor }) {
+  handle(shard, call, { topics: named, responsePartitionLimit, cursor }) {
+    const { image, config } = shard
     const all = named.length === 0
     if (cursor !== null) {
       const isListed = all || named.some(({ name }) => name === cursor.topicName)
@@ -48,7 +51,7 @@ export const describeTopicPartitions: Api<DescribeTopicPartitionsRequest, Descri
         name,
         topicId: topic.topicId,
         isInternal: topic.isInternal,
-        partitions: partitions.map((partition) => partitionOf(partition, image)),
+        partitions: partitions.map((partition) => partitionOf(shard, partition, call.listenerName)),
         topicAuthorizedOperations: TOPIC_OPERATIONS,
       })
       remaining -= partitions.length
@@ -61,18 +64,23 @@ export const describeTopicPartitions: Api<DescribeTopicPartitionsRequest, Descri
   },
 }
 
-function partitionOf(partition: PartitionImage, image: MetadataImage): DescribeTopicPartitionsResponsePartition {
-  const hasLeader = image.broker(partition.leader) !== undefined
+function partitionOf(
+  shard: ShardContext,
+  partition: PartitionImage,
+  listenerName: string,
+): DescribeTopicPartitionsResponsePartition {
+  const { errorCode, leaderId, isr, offline } = statusOf(shard, partition, listenerName)
   return {
-    errorCode: hasLeader ? ErrorCode.NONE : ErrorCode.LEADER_NOT_AVAILABLE,
+    errorCode,
     partitionIndex: partition.partition,
-    leaderId: hasLeader ? partition.leader : -1,
+    leaderId,
     leaderEpoch: partition.leaderEpoch,
     replicaNodes: [...partition.replicas],
-    isrNodes: [...partition.isr],
+    isrNodes: isr,
+    // A majority decides who may lead, not a list of those who were in sync last.
     eligibleLeaderReplicas: [],
     lastKnownElr: [],
-    offlineReplicas: partition.replicas.filter((nodeId) => image.broker(nodeId) === undefined),
+    offlineReplicas: offline,
   }
 }
 

@@ -1,19 +1,22 @@
 // Fetch: reads of many partitions, joined over the shards that own them, with long polling.
 //
 // Runs on the connection's shard. Bytes stay in the owners' arenas until the socket has taken them; what exceeds the request's
-// budget is given back unsent. A fetch that finds too little waits for its partitions to move or for MaxWaitMs.
+// budget is given back unsent. A fetch that finds too little waits for its partitions to move or for MaxWaitMs. Clients that say in which rack
+// they are may be sent to a replica there, and are served by followers (KIP-392).
 
 import { ErrorCode } from '../../protocol/errors.ts'
 import { FetchRequest, FetchResponse } from '../../protocol/messages/fetch.ts'
 import type { Input } from '../../protocol/schema.ts'
 import type { Timer } from '../environment.ts'
 import type { Watcher } from '../partition/partition.ts'
-import { type PartitionRead, type PartitionReadResult, readRefused } from '../partition/read.ts'
+import { type PartitionRead, type PartitionReadResult, readRefused, withoutBytes } from '../partition/read.ts'
 import type { DataShard } from '../shard/context.ts'
 import type { ReadSink } from '../shard/data-plane.ts'
 import { shardOf } from '../shard/placement.ts'
-import { type Api, type CallContext, HELD, type Held, nodeEndpoints } from './api.ts'
+import { type Api, type CallContext, HELD, type Held } from './api.ts'
+import { isHosted, leaderHint, nodeEndpoints } from './brokers.ts'
 import type { FetchPlan, SessionPartition } from './fetch-sessions.ts'
+import { nearReplica } from './near-replica.ts'
 
 type Response = Input<typeof FetchResponse.fields> & Held
 type TopicResponse = NonNullable<Response['responses']>[number]
@@ -23,13 +26,22 @@ type PartitionResponse = {
 
 interface Target {
   readonly asked: SessionPartition
-  /** -1 when there is nobody to ask: `result` then says why. */
+  /** -1 for a partition that is not known. */
   readonly groupId: number
+  /** Whether a shard of this broker is asked; otherwise `result` says from the start why not. */
+  readonly isHere: boolean
   readonly name: string
   readonly topicId: string
   read: PartitionRead | undefined
   result: PartitionReadResult | undefined
 }
+
+const CONSUMER = -1
+const DEBUGGING_CONSUMER = -2
+/** From here on consumers take data from followers. */
+const FROM_FOLLOWER_SINCE = 11
+/** From here on an answer says who leads instead. */
+const NAMES_LEADER_SINCE = 16
 
 export const fetch: Api<FetchRequest, Response> = {
   request: FetchRequest,
@@ -81,7 +93,7 @@ class FetchWork implements Watcher, ReadSink {
     for (const asked of this.#plan.partitions) {
       const target = this.#resolveTarget(asked)
       const slot = this.#targets.push(target) - 1
-      if (target.groupId >= 0) readable.push(slot)
+      if (target.isHere) readable.push(slot)
     }
     if (readable.length === 0) {
       this.#idle()
@@ -135,7 +147,7 @@ class FetchWork implements Watcher, ReadSink {
 
   /** A shard that has no such replica cannot say whether it was deleted meanwhile; the metadata can. */
   #orDeleted(target: Target, result: PartitionReadResult): PartitionReadResult {
-    if (result.error !== ErrorCode.NOT_LEADER_OR_FOLLOWER || result.leaderEpoch >= 0) return result
+    if (result.error !== ErrorCode.NOT_LEADER_OR_FOLLOWER || result.leader.leaderEpoch >= 0) return result
     const isDeleted = this.#shard.image.partitionByGroup(target.groupId) === undefined
     return isDeleted ? readRefused(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION) : result
   }
@@ -171,7 +183,7 @@ class FetchWork implements Watcher, ReadSink {
     let bytes = 0
     for (const { result, groupId } of this.#targets) {
       if (result === undefined) continue
-      if (groupId >= 0 && (result.error !== ErrorCode.NONE || result.divergingEpoch !== undefined)) return true
+      if (groupId >= 0 && endsTheWait(result)) return true
       bytes += result.bytes
     }
     return bytes >= this.#minBytes
@@ -183,8 +195,8 @@ class FetchWork implements Watcher, ReadSink {
     this.#timer?.cancel()
     if (this.#watchId !== 0) {
       const own: number[] = []
-      for (const { groupId } of this.#targets) {
-        if (groupId >= 0 && shardOf(groupId, this.#shard.shardCount) === this.#shard.shardId) own.push(groupId)
+      for (const { groupId, isHere } of this.#targets) {
+        if (isHere && shardOf(groupId, this.#shard.shardCount) === this.#shard.shardId) own.push(groupId)
       }
       this.#shard.data.endWatch(this.#watchId, this, this.#owners, own)
     }
@@ -195,9 +207,10 @@ class FetchWork implements Watcher, ReadSink {
     const { image } = this.#shard
     const byId = this.#call.version >= 13
     const topic = byId ? image.topicById(asked.topicId) : image.topicByName(asked.topic)
-    const refuse = (error: ErrorCode): Target => ({
+    const refuse = (error: ErrorCode, groupId = -1): Target => ({
       asked,
-      groupId: -1,
+      groupId,
+      isHere: false,
       name: asked.topic,
       topicId: asked.topicId,
       read: undefined,
@@ -213,7 +226,12 @@ class FetchWork implements Watcher, ReadSink {
     const partition = topic.partitions[asked.partition]
     if (partition === undefined) return refuse(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
     if (asked.maxBytes < 0) return refuse(ErrorCode.INVALID_REQUEST)
-    if (this.#isForeignFollower(partition.replicas)) return refuse(ErrorCode.NOT_LEADER_OR_FOLLOWER)
+    const asker = this.#asker
+    // A broker that fetches as a follower must be one; Millrace's own followers do not come this way.
+    const isForeignFollower = asker >= 0 && !partition.replicas.includes(asker)
+    if (isForeignFollower || !isHosted(this.#shard, partition)) {
+      return refuse(ErrorCode.NOT_LEADER_OR_FOLLOWER, partition.groupId)
+    }
     const read: PartitionRead = {
       groupId: partition.groupId,
       fetchOffset: asked.fetchOffset,
@@ -221,16 +239,18 @@ class FetchWork implements Watcher, ReadSink {
       currentLeaderEpoch: asked.currentLeaderEpoch,
       lastFetchedEpoch: asked.lastFetchedEpoch,
       readCommitted: this.#request.isolationLevel === 1,
+      fromFollower: asker === DEBUGGING_CONSUMER || (asker === CONSUMER && this.#call.version >= FROM_FOLLOWER_SINCE),
+      nearReplica: asker === CONSUMER ? nearReplica(this.#shard, this.#call, this.#request.rackId, partition) : -1,
       topicId: byId ? asked.topicId : undefined,
     }
-    return { asked, groupId: partition.groupId, name: topic.name, topicId: topic.topicId, read, result: undefined }
+    const { groupId } = partition
+    return { asked, groupId, isHere: true, name: topic.name, topicId: topic.topicId, read, result: undefined }
   }
 
-  /** A broker that fetches as a follower must be one; Millrace's own followers do not come this way. */
-  #isForeignFollower(replicas: readonly number[]): boolean {
+  /** Broker id of a follower, or what kind of consumer. */
+  get #asker(): number {
     const { replicaId, replicaState } = this.#request
-    const asker = this.#call.version >= 15 ? replicaState.replicaId : replicaId
-    return asker >= 0 && !replicas.includes(asker)
+    return this.#call.version >= 15 ? replicaState.replicaId : replicaId
   }
 
   #respond(): Response {
@@ -239,13 +259,12 @@ class FetchWork implements Watcher, ReadSink {
     const topics = new Map<string, TopicResponse>()
     let budget = this.#maxBytes
     let any = false
-    let needsEndpoints = false
+    const hinted = new Set<number>()
     for (const target of this.#targets) {
       const { asked } = target
       let result = target.result!
       if (result.bytes > 0 && any && result.bytes > budget) {
-        result.release()
-        result = { ...result, fragments: [], arenaOffsets: [], bytes: 0, release: () => {} }
+        result = withoutBytes(result)
       }
       if (result.bytes > 0) {
         any = true
@@ -265,8 +284,9 @@ class FetchWork implements Watcher, ReadSink {
         topic = { topic: asked.topic, topicId: asked.topicId, partitions: [] }
         topics.set(key, topic)
       }
-      const shown = this.#partitionResponse(asked, result)
-      if (shown.currentLeader !== undefined) needsEndpoints = true
+      const shown = this.#partitionResponse(target, result)
+      const hint = shown.currentLeader?.leaderId ?? -1
+      if (hint >= 0) hinted.add(hint)
       ;(topic.partitions as PartitionResponse[]).push(shown)
     }
     return {
@@ -277,7 +297,7 @@ class FetchWork implements Watcher, ReadSink {
       errorCode: ErrorCode.NONE,
       sessionId: session?.id ?? 0,
       responses: [...topics.values()],
-      nodeEndpoints: needsEndpoints ? nodeEndpoints(this.#shard) : [],
+      nodeEndpoints: hinted.size > 0 ? nodeEndpoints(this.#shard, this.#call.listenerName, hinted) : [],
     }
   }
 
@@ -286,12 +306,13 @@ class FetchWork implements Watcher, ReadSink {
       result.bytes > 0 ||
       result.error !== ErrorCode.NONE ||
       result.divergingEpoch !== undefined ||
+      result.preferredReadReplica >= 0 ||
       result.highWatermark !== asked.shownHighWatermark ||
       result.logStartOffset !== asked.shownLogStartOffset
     )
   }
 
-  #partitionResponse(asked: SessionPartition, result: PartitionReadResult): PartitionResponse {
+  #partitionResponse({ asked, groupId }: Target, result: PartitionReadResult): PartitionResponse {
     const response: PartitionResponse = {
       partitionIndex: asked.partition,
       errorCode: result.error,
@@ -299,15 +320,20 @@ class FetchWork implements Watcher, ReadSink {
       lastStableOffset: result.lastStableOffset,
       logStartOffset: result.logStartOffset,
       abortedTransactions: this.#request.isolationLevel === 1 && result.error === ErrorCode.NONE ? [] : null,
-      preferredReadReplica: -1,
+      preferredReadReplica: result.preferredReadReplica,
       records: result.fragments,
     }
     if (result.divergingEpoch !== undefined) response.divergingEpoch = result.divergingEpoch
     const leaderMoved =
       result.error === ErrorCode.NOT_LEADER_OR_FOLLOWER || result.error === ErrorCode.FENCED_LEADER_EPOCH
-    if (leaderMoved && this.#call.version >= 16 && result.leaderEpoch >= 0) {
-      response.currentLeader = { leaderId: this.#shard.config.nodeId, leaderEpoch: result.leaderEpoch }
+    if (leaderMoved && this.#call.version >= NAMES_LEADER_SINCE) {
+      response.currentLeader = leaderHint(this.#shard, groupId, result.leader)
     }
     return response
   }
+}
+
+/** What the client must hear at once, however little there is to read. */
+function endsTheWait({ error, divergingEpoch, preferredReadReplica }: PartitionReadResult): boolean {
+  return error !== ErrorCode.NONE || divergingEpoch !== undefined || preferredReadReplica >= 0
 }

@@ -1,4 +1,4 @@
-// FindCoordinator: which broker coordinates a group. The first one asks for __consumer_offsets to be made.
+// FindCoordinator: which broker coordinates a group: the one that leads its partition of __consumer_offsets. The first one asks for __consumer_offsets to be made.
 //
 // Answered on the connection's shard from its metadata. Kafka answers the first request COORDINATOR_NOT_AVAILABLE and lets the
 // client come back; here it waits for the topic, so that the first consumer of a new broker does not sit out a retry.
@@ -11,6 +11,7 @@ import { partitionOfKey } from '../groups/routing.ts'
 import type { ShardContext } from '../shard/context.ts'
 import type { Api } from './api.ts'
 import { ensureOffsetsTopic } from './auto-create.ts'
+import { addressOf } from './brokers.ts'
 
 type Response = Input<typeof FindCoordinatorResponse.fields>
 type Coordinator = NonNullable<Response['coordinators']>[number]
@@ -63,10 +64,12 @@ function refusalOf(keyType: number, version: number): Refusal | undefined {
 
 function coordinatorOf(shard: ShardContext, listenerName: string, key: string): Coordinator {
   const topic = shard.image.topicByName(OFFSETS_TOPIC)
-  const leader = topic?.partitions[partitionOfKey(key, topic.partitions.length)]?.leader ?? -1
-  const endpoint = shard.image.endpoint(leader, listenerName)
-  if (endpoint === undefined) return refused(key, ErrorCode.COORDINATOR_NOT_AVAILABLE, NOT_AVAILABLE)
-  const { host, port } = endpoint
+  const partition = topic?.partitions[partitionOfKey(key, topic.partitions.length)]
+  // Until it has announced itself, the first replica is only the one that should lead.
+  const leader = partition === undefined || partition.leaderEpoch < 0 ? -1 : partition.leader
+  const address = addressOf(shard, leader, listenerName)
+  if (address === undefined) return refused(key, ErrorCode.COORDINATOR_NOT_AVAILABLE, NOT_AVAILABLE)
+  const { host, port } = address
   return { key, nodeId: leader, host, port, errorCode: ErrorCode.NONE, errorMessage: '' }
 }
 

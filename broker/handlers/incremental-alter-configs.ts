@@ -1,19 +1,24 @@
 // IncrementalAlterConfigs: sets, deletes, extends or shortens single configs.
 //
-// Handled on the connection's shard, served by the controller on shard 0.
+// Handled on the connection's shard, served where the controller is: shard 0 of the broker that leads the metadata group.
 
 import {
   IncrementalAlterConfigsRequest,
   IncrementalAlterConfigsResponse,
 } from '../../protocol/messages/incremental-alter-configs.ts'
+import { incrementalChanges } from '../cluster/config-changes.ts'
 import type { Api } from './api.ts'
-import { CONTROLLER_SHARD, controllerOf } from './controller-of.ts'
+import { changeConfigs } from './config-requests.ts'
+import { controllerOf } from './controller-of.ts'
 
 export const incrementalAlterConfigs: Api<IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse> = {
   request: IncrementalAlterConfigsRequest,
   response: IncrementalAlterConfigsResponse,
   handle(shard, call, request) {
-    return shard.ask(CONTROLLER_SHARD, incrementalAlterConfigs, call, request)
+    const changes = incrementalChanges(request)
+    return changeConfigs(shard, request.resources, changes, (resources) =>
+      shard.askController(incrementalAlterConfigs, call, { ...request, resources }),
+    )
   },
   serve(shard, _call, request) {
     return controllerOf(shard).incrementalAlterConfigs(request)

@@ -19,7 +19,7 @@ export const initProducerId: Api<InitProducerIdRequest, Response> = {
   },
   async serve(shard) {
     const { producerIds } = shard as DataShard
-    if (producerIds === undefined) return refused(ErrorCode.NOT_COORDINATOR)
+    if (producerIds === undefined) return refused(ErrorCode.COORDINATOR_LOAD_IN_PROGRESS)
     const { error, producerId } = await producerIds.next()
     return error === ErrorCode.NONE
       ? { throttleTimeMs: 0, errorCode: error, producerId, producerEpoch: 0 }

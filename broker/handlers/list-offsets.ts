@@ -1,4 +1,4 @@
-// ListOffsets: log start, high watermark, and the offset at a time.
+// ListOffsets: log start, high watermark, and the offset at a time. Answered by leaders that know that they lead.
 
 import { ErrorCode } from '../../protocol/errors.ts'
 import { ListOffsetsRequest, ListOffsetsResponse } from '../../protocol/messages/list-offsets.ts'
@@ -31,6 +31,9 @@ const EARLIEST_LOCAL = -4
 const LATEST_TIERED = -5
 const EARLIEST_PENDING_UPLOAD = -6
 
+/** From here on a client understands that a new leader does not know its high watermark yet. */
+const OFFSET_NOT_AVAILABLE_SINCE = 5
+
 const CONSUMER = -1
 const DEBUGGING_CONSUMER = -2
 
@@ -42,7 +45,7 @@ export const listOffsets: Api<ListOffsetsRequest, Response> = {
     const answers = await perOwner<Item, Answer>(
       shard,
       items,
-      ({ partition }) => refused(partition, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION),
+      ({ partition }, error) => refused(partition, error),
       async (owner, part) => {
         const response = await shard.ask(owner, listOffsets, call, {
           ...request,
@@ -99,9 +102,9 @@ async function answer(
   const { partitionIndex, timestamp } = asked
   if (partition === undefined) return refused(partitionIndex, ErrorCode.NOT_LEADER_OR_FOLLOWER)
   if (!isKnown(timestamp, version)) return refused(partitionIndex, ErrorCode.UNSUPPORTED_VERSION)
-  const error = partition.checkEpoch(asked.currentLeaderEpoch)
-  if (error !== ErrorCode.NONE) return refused(partitionIndex, error)
   const { replicaId } = request
+  const error = await readiness(partition, asked, replicaId, version)
+  if (error !== ErrorCode.NONE) return refused(partitionIndex, error)
   const isConsumer = replicaId === CONSUMER || replicaId === DEBUGGING_CONSUMER
   const stableEnd = request.isolationLevel === 1 ? partition.lastStableOffset : partition.highWatermark
   const endOffset = isConsumer ? stableEnd : partition.log.logEndOffset
@@ -113,6 +116,29 @@ async function answer(
     offset: found.offset,
     leaderEpoch: found.leaderEpoch,
   }
+}
+
+/**
+ * Whether the replica may answer. The end of the log, and whatever is looked for up to there, is a question of who leads now: a leader
+ * that was replaced and has not heard of it must not answer, so it asks for its lease or a majority. The start changes nothing for who
+ * reads from there: the last leader tells it without a majority too.
+ */
+async function readiness(
+  partition: Partition,
+  { timestamp, currentLeaderEpoch }: Asked,
+  replicaId: number,
+  version: number,
+): Promise<ErrorCode> {
+  if (replicaId === DEBUGGING_CONSUMER) return partition.checkReader(currentLeaderEpoch, true)
+  if (timestamp === EARLIEST || timestamp === EARLIEST_LOCAL) return partition.checkReader(currentLeaderEpoch, false)
+  const error = partition.checkLeader(currentLeaderEpoch)
+  if (error === ErrorCode.NOT_LEADER_OR_FOLLOWER && partition.isTakingOver) {
+    return version >= OFFSET_NOT_AVAILABLE_SINCE ? ErrorCode.OFFSET_NOT_AVAILABLE : ErrorCode.LEADER_NOT_AVAILABLE
+  }
+  if (error !== ErrorCode.NONE) return error
+  const confirmed = partition.confirmLeadership()
+  const leads = confirmed === true || (await confirmed)
+  return leads ? ErrorCode.NONE : ErrorCode.NOT_LEADER_OR_FOLLOWER
 }
 
 function isKnown(timestamp: number, version: number): boolean {

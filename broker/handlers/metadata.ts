@@ -7,15 +7,19 @@ import { ErrorCode } from '../../protocol/errors.ts'
 import type { MetadataResponsePartition, MetadataResponseTopic } from '../../protocol/messages/metadata.ts'
 import { MetadataRequest, MetadataResponse } from '../../protocol/messages/metadata.ts'
 import { ZERO_UUID } from '../../protocol/schema.ts'
-import type { MetadataImage, PartitionImage, TopicImage } from '../cluster/metadata.ts'
+import type { PartitionImage, TopicImage } from '../cluster/metadata.ts'
 import { isInternalTopic, topicNameProblem } from '../cluster/topic-names.ts'
 import type { ShardContext } from '../shard/context.ts'
 import type { Api, CallContext } from './api.ts'
 import { CLUSTER_OPERATIONS, OPERATIONS_NOT_ASKED, TOPIC_OPERATIONS } from './authorized-operations.ts'
 import { createMissingTopics } from './auto-create.ts'
+import { reachableBrokers, statusOf } from './brokers.ts'
+import { advertisedController } from './controller-of.ts'
 
 /** From here on topics can be asked for by id. */
 const IDS_SINCE = 12
+/** From here on a client understands that the leader is not on its listener. */
+const LISTENER_NOT_FOUND_SINCE = 6
 /** From here on the field is there, but must not be used before IDS_SINCE. */
 const ID_FIELD_SINCE = 10
 
@@ -33,7 +37,7 @@ export const metadata: Api<MetadataRequest, MetadataResponse> = {
         shard,
         call,
         request,
-        Array.from(image.topics(), (topic) => known(topic, image, operations)),
+        Array.from(image.topics(), (topic) => known(shard, call, topic, operations)),
       )
     }
     // With a single id in the request, Kafka serves ids only.
@@ -47,7 +51,7 @@ export const metadata: Api<MetadataRequest, MetadataResponse> = {
           const topic = image.topicById(topicId)
           return topic === undefined
             ? missing(ErrorCode.UNKNOWN_TOPIC_ID, null, topicId, OPERATIONS_NOT_ASKED)
-            : known(topic, image, operations)
+            : known(shard, call, topic, operations)
         }),
       )
     }
@@ -83,7 +87,7 @@ function byName(
   const { image } = shard
   const topics = names.map((name) => {
     const topic = image.topicByName(name)
-    if (topic !== undefined) return known(topic, image, operations)
+    if (topic !== undefined) return known(shard, call, topic, operations)
     if (topicNameProblem(name) !== undefined) {
       return missing(ErrorCode.INVALID_TOPIC_EXCEPTION, name, ZERO_UUID, operations)
     }
@@ -118,46 +122,45 @@ function emptied(errorCode: ErrorCode, request: MetadataRequest): MetadataRespon
 }
 
 function answer(
-  { image }: ShardContext,
+  shard: ShardContext,
   call: CallContext,
   request: MetadataRequest,
   topics: MetadataResponseTopic[],
 ): MetadataResponse {
   return {
     throttleTimeMs: 0,
-    brokers: image.brokers.map((broker) => {
-      const { host, port } = image.endpoint(broker.nodeId, call.listenerName) ?? broker
-      return { nodeId: broker.nodeId, host, port, rack: broker.rack }
-    }),
-    clusterId: image.clusterId,
-    controllerId: image.controllerId,
+    brokers: reachableBrokers(shard, call.listenerName),
+    clusterId: shard.image.clusterId,
+    controllerId: advertisedController(shard),
     topics,
     clusterAuthorizedOperations: request.includeClusterAuthorizedOperations ? CLUSTER_OPERATIONS : OPERATIONS_NOT_ASKED,
     errorCode: ErrorCode.NONE,
   }
 }
 
-function known(topic: TopicImage, image: MetadataImage, operations: number): MetadataResponseTopic {
+function known(shard: ShardContext, call: CallContext, topic: TopicImage, operations: number): MetadataResponseTopic {
   return {
     errorCode: ErrorCode.NONE,
     name: topic.name,
     topicId: topic.topicId,
     isInternal: topic.isInternal,
-    partitions: topic.partitions.map((partition) => partitionOf(partition, image)),
+    partitions: topic.partitions.map((partition) => partitionOf(shard, call, partition)),
     topicAuthorizedOperations: operations,
   }
 }
 
-function partitionOf(partition: PartitionImage, image: MetadataImage): MetadataResponsePartition {
-  const hasLeader = image.broker(partition.leader) !== undefined
+function partitionOf(shard: ShardContext, call: CallContext, partition: PartitionImage): MetadataResponsePartition {
+  const listenerError =
+    call.version >= LISTENER_NOT_FOUND_SINCE ? ErrorCode.LISTENER_NOT_FOUND : ErrorCode.LEADER_NOT_AVAILABLE
+  const { errorCode, leaderId, isr, offline } = statusOf(shard, partition, call.listenerName, listenerError)
   return {
-    errorCode: hasLeader ? ErrorCode.NONE : ErrorCode.LEADER_NOT_AVAILABLE,
+    errorCode,
     partitionIndex: partition.partition,
-    leaderId: hasLeader ? partition.leader : -1,
+    leaderId,
     leaderEpoch: partition.leaderEpoch,
     replicaNodes: [...partition.replicas],
-    isrNodes: [...partition.isr],
-    offlineReplicas: partition.replicas.filter((nodeId) => image.broker(nodeId) === undefined),
+    isrNodes: isr,
+    offlineReplicas: offline,
   }
 }
 

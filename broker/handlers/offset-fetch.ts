@@ -1,4 +1,6 @@
 // OffsetFetch: what groups have committed. A group that does not exist has committed nothing, which is no error.
+//
+// Answered by a coordinator that knows that it still is one: committed offsets never seem to move back.
 
 import { ErrorCode } from '../../protocol/errors.ts'
 import { OffsetFetchRequest, OffsetFetchResponse } from '../../protocol/messages/offset-fetch.ts'
@@ -38,18 +40,21 @@ export const offsetFetch: Api<OffsetFetchRequest, Response> = {
     )
     return { throttleTimeMs: 0, groups }
   },
-  serve(shard, call, request) {
+  async serve(shard, call, request) {
     if (call.version >= SEVERAL_GROUPS_SINCE) {
-      return { throttleTimeMs: 0, groups: request.groups.map((group) => fetchGroup(shard, group, call.version)) }
+      const groups = request.groups.map((group) => fetchGroup(shard, group, call.version))
+      return { throttleTimeMs: 0, groups: await Promise.all(groups) }
     }
     const topics = request.topics?.map((topic) => ({ ...topic, topicId: ZERO_UUID })) ?? null
     const group = { groupId: request.groupId, memberId: null, memberEpoch: -1, topics }
-    return singleResponse(request, call.version, fetchGroup(shard, group, call.version))
+    return singleResponse(request, call.version, await fetchGroup(shard, group, call.version))
   },
 }
 
-function fetchGroup(shard: ShardContext, group: Group, version: number): FetchedGroup {
+async function fetchGroup(shard: ShardContext, group: Group, version: number): Promise<FetchedGroup> {
   const { groupId } = group
+  const error = await shard.coordinator.confirm(groupId)
+  if (error !== ErrorCode.NONE) return refused(groupId, error)
   const byId = version >= TOPICS_BY_ID_SINCE
   if (group.topics === null) {
     const fetched = shard.coordinator.fetchOffsets(groupId, null)

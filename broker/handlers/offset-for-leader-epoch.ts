@@ -34,7 +34,7 @@ export const offsetForLeaderEpoch: Api<OffsetForLeaderEpochRequest, Response> = 
     const answers = await perOwner<Item, Answer>(
       shard,
       items,
-      ({ partition }) => refused(partition, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION),
+      ({ partition }, error) => refused(partition, error),
       async (owner, part) => {
         const topics = part.map(({ topic, asked }) => ({ topic, partitions: [asked] }))
         const response = await shard.ask(owner, offsetForLeaderEpoch, call, { ...request, topics })
@@ -61,7 +61,7 @@ function refused(partition: number, errorCode: ErrorCode): Answer {
 
 function answer(partition: Partition | undefined, asked: Asked): Answer {
   if (partition === undefined) return refused(asked.partition, ErrorCode.NOT_LEADER_OR_FOLLOWER)
-  const error = partition.checkEpoch(asked.currentLeaderEpoch)
+  const error = partition.checkLeader(asked.currentLeaderEpoch)
   if (error !== ErrorCode.NONE) return refused(asked.partition, error)
   const { leaderEpoch, endOffset } = partition.endOffsetOfEpoch(asked.leaderEpoch)
   return { errorCode: ErrorCode.NONE, partition: asked.partition, leaderEpoch, endOffset }

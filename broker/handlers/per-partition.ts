@@ -2,9 +2,11 @@
 //
 // Runs on the connection's shard; what is asked of an owner runs there.
 
+import { ErrorCode } from '../../protocol/errors.ts'
 import type { Partition } from '../partition/partition.ts'
 import type { ShardContext } from '../shard/context.ts'
 import { shardOf } from '../shard/placement.ts'
+import { isHosted } from './brokers.ts'
 
 export interface PartitionItem {
   readonly topic: string
@@ -12,14 +14,14 @@ export interface PartitionItem {
 }
 
 /**
- * Asks the owners of the items and gives one answer per item, in order.
- * @param unknown the answer for an item that no metadata know
+ * Asks the shards of this broker that own the items and gives one answer per item, in order.
+ * @param refused the answer for an item that no metadata know, or that this broker has no replica of
  * @param ask sends some items to one shard; the answers come in the order of the items
  */
 export async function perOwner<Item extends PartitionItem, Answer>(
   shard: ShardContext,
   items: readonly Item[],
-  unknown: (item: Item) => Answer,
+  refused: (item: Item, error: ErrorCode) => Answer,
   ask: (owner: number, items: readonly Item[]) => Promise<readonly Answer[]>,
 ): Promise<Answer[]> {
   const answers = new Array<Answer>(items.length)
@@ -28,7 +30,11 @@ export async function perOwner<Item extends PartitionItem, Answer>(
     const item = items[slot]!
     const partition = shard.image.topicByName(item.topic)?.partitions[item.partition]
     if (partition === undefined) {
-      answers[slot] = unknown(item)
+      answers[slot] = refused(item, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+      continue
+    }
+    if (!isHosted(shard, partition)) {
+      answers[slot] = refused(item, ErrorCode.NOT_LEADER_OR_FOLLOWER)
       continue
     }
     const owner = shardOf(partition.groupId, shard.shardCount)

@@ -9,9 +9,17 @@ import { ProduceRequest, ProduceResponse } from '../../protocol/messages/produce
 import { compressionOf, isTransactional, type PayloadShape, payloadShape } from '../../protocol/records/batch.ts'
 import { Codec } from '../../protocol/records/compression.ts'
 import type { Timer } from '../environment.ts'
-import { type AppendResult, type AppendSink, appendRefused, type RecordError } from '../partition/append.ts'
+import {
+  type AppendResult,
+  type AppendSink,
+  appendRefused,
+  type LeaderHint,
+  NO_LEADER,
+  type RecordError,
+} from '../partition/append.ts'
 import type { DataShard } from '../shard/context.ts'
-import { type Api, type CallContext, NO_ANSWER, nodeEndpoints } from './api.ts'
+import { type Api, type CallContext, NO_ANSWER } from './api.ts'
+import { type BrokerAddress, isHosted, leaderHint, nodeEndpoints } from './brokers.ts'
 
 interface PartitionResponse {
   readonly index: number
@@ -21,7 +29,7 @@ interface PartitionResponse {
   logStartOffset: number
   recordErrors: readonly RecordError[]
   errorMessage: string | null
-  currentLeader: { leaderId: number; leaderEpoch: number }
+  currentLeader: LeaderHint
 }
 
 interface TopicResponse {
@@ -33,7 +41,7 @@ interface TopicResponse {
 interface Response {
   readonly responses: TopicResponse[]
   readonly throttleTimeMs: number
-  nodeEndpoints: ReturnType<typeof nodeEndpoints>
+  nodeEndpoints: BrokerAddress[]
 }
 
 type Batch = ProduceRequest['topicData'][number]['partitionData'][number]
@@ -41,7 +49,8 @@ type TopicBatches = ProduceRequest['topicData'][number]
 
 const ADMIN_CLIENT_ID = '__admin_client'
 const NO_RECORD_ERRORS: readonly RecordError[] = []
-const NO_LEADER = { leaderId: -1, leaderEpoch: -1 }
+/** From here on an answer can say who leads instead. */
+const NAMES_LEADER_SINCE = 10
 
 export const produce: Api<ProduceRequest, Response> = {
   request: ProduceRequest,
@@ -58,8 +67,10 @@ class ProduceWork implements AppendSink {
   readonly #request: ProduceRequest
   readonly #response: Response
   readonly #slots: PartitionResponse[] = []
+  /** Raft group of each slot, -1 without. */
+  readonly #groupIds: number[] = []
+  readonly #hinted = new Set<number>()
   #open = 1
-  #needsEndpoints = false
   #resolve: ((response: Response) => void) | undefined
   #timer: Timer | undefined
 
@@ -92,6 +103,7 @@ class ProduceWork implements AppendSink {
         }
         partitionResponses.push(partition)
         const slot = this.#slots.push(partition) - 1
+        this.#groupIds.push(-1)
         this.#open++
         const refused = refusal ?? this.#append(topic, batch, slot, frameMemory)
         if (refused !== undefined) this.appended(slot, refused)
@@ -128,7 +140,9 @@ class ProduceWork implements AppendSink {
     if (isTransactional(shape.batch, 0)) {
       return appendRefused(ErrorCode.INVALID_TXN_STATE, 'This broker does not serve transactions yet.')
     }
-    this.#shard.data.append(partition.groupId, shape.batch, memory, this, slot)
+    this.#groupIds[slot] = partition.groupId
+    if (!isHosted(this.#shard, partition)) return appendRefused(ErrorCode.NOT_LEADER_OR_FOLLOWER)
+    this.#shard.data.append(partition.groupId, shape.batch, acks === -1, memory, this, slot)
     return undefined
   }
 
@@ -162,9 +176,9 @@ class ProduceWork implements AppendSink {
     if (result.error !== ErrorCode.NONE) {
       shown.errorMessage = result.message
       shown.recordErrors = result.recordErrors
-      if (result.error === ErrorCode.NOT_LEADER_OR_FOLLOWER && this.#call.version >= 10 && result.leaderEpoch >= 0) {
-        shown.currentLeader = { leaderId: this.#shard.config.nodeId, leaderEpoch: result.leaderEpoch }
-        this.#needsEndpoints = true
+      if (result.error === ErrorCode.NOT_LEADER_OR_FOLLOWER && this.#call.version >= NAMES_LEADER_SINCE) {
+        shown.currentLeader = leaderHint(this.#shard, this.#groupIds[slot]!, result.leader)
+        if (shown.currentLeader.leaderId >= 0) this.#hinted.add(shown.currentLeader.leaderId)
       }
     }
     if (--this.#open === 0) this.#resolve?.(this.#finished())
@@ -172,7 +186,9 @@ class ProduceWork implements AppendSink {
 
   #finished(): Response {
     this.#timer?.cancel()
-    if (this.#needsEndpoints) this.#response.nodeEndpoints = nodeEndpoints(this.#shard)
+    if (this.#hinted.size > 0) {
+      this.#response.nodeEndpoints = nodeEndpoints(this.#shard, this.#call.listenerName, this.#hinted)
+    }
     return this.#response
   }
 

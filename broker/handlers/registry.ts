@@ -2,6 +2,7 @@
 
 import { ApiKey } from '../../protocol/api.ts'
 import { alterConfigs } from './alter-configs.ts'
+import { alterPartitionReassignments } from './alter-partition-reassignments.ts'
 import type { Api } from './api.ts'
 import { apiVersions } from './api-versions.ts'
 import { createPartitions } from './create-partitions.ts'
@@ -14,7 +15,9 @@ import { describeConfigs } from './describe-configs.ts'
 import { describeGroups } from './describe-groups.ts'
 import { describeLogDirs } from './describe-log-dirs.ts'
 import { describeProducers } from './describe-producers.ts'
+import { describeQuorum } from './describe-quorum.ts'
 import { describeTopicPartitions } from './describe-topic-partitions.ts'
+import { electLeaders } from './elect-leaders.ts'
 import { fetch } from './fetch.ts'
 import { findCoordinator } from './find-coordinator.ts'
 import { heartbeat } from './heartbeat.ts'
@@ -24,6 +27,7 @@ import { joinGroup } from './join-group.ts'
 import { leaveGroup } from './leave-group.ts'
 import { listGroups } from './list-groups.ts'
 import { listOffsets } from './list-offsets.ts'
+import { listPartitionReassignments } from './list-partition-reassignments.ts'
 import { metadata } from './metadata.ts'
 import { offsetCommit } from './offset-commit.ts'
 import { offsetDelete } from './offset-delete.ts'
@@ -31,6 +35,7 @@ import { offsetFetch } from './offset-fetch.ts'
 import { offsetForLeaderEpoch } from './offset-for-leader-epoch.ts'
 import { produce } from './produce.ts'
 import { syncGroup } from './sync-group.ts'
+import { unregisterBroker } from './unregister-broker.ts'
 
 /** The handlers know their own messages; whoever looks one up by number does not. */
 export type AnyApi = Api<unknown, object>
@@ -64,9 +69,14 @@ export const apis: ReadonlyMap<number, AnyApi> = new Map([
   entry(ApiKey.DescribeLogDirs, describeLogDirs),
   entry(ApiKey.CreatePartitions, createPartitions),
   entry(ApiKey.DeleteGroups, deleteGroups),
+  entry(ApiKey.ElectLeaders, electLeaders),
   entry(ApiKey.IncrementalAlterConfigs, incrementalAlterConfigs),
+  entry(ApiKey.AlterPartitionReassignments, alterPartitionReassignments),
+  entry(ApiKey.ListPartitionReassignments, listPartitionReassignments),
   entry(ApiKey.OffsetDelete, offsetDelete),
+  entry(ApiKey.DescribeQuorum, describeQuorum),
   entry(ApiKey.DescribeCluster, describeCluster),
   entry(ApiKey.DescribeProducers, describeProducers),
+  entry(ApiKey.UnregisterBroker, unregisterBroker),
   entry(ApiKey.DescribeTopicPartitions, describeTopicPartitions),
 ])

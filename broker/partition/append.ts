@@ -7,10 +7,18 @@ export interface RecordError {
   readonly batchIndexErrorMessage: string | null
 }
 
+/** The leader a replica knows of, for the hint beside an error: broker id, -1 for none, and the epoch it belongs to. */
+export interface LeaderHint {
+  readonly leaderId: number
+  readonly leaderEpoch: number
+}
+
+export const NO_LEADER: LeaderHint = { leaderId: -1, leaderEpoch: -1 }
+
 /** What became of one batch. Success means: durable on a majority. */
 export interface AppendResult {
   readonly error: ErrorCode
-  /** -1 on failure. */
+  /** -1 when nothing was written. */
   readonly baseOffset: number
   /** -1 unless the topic stamps LogAppendTime. */
   readonly logAppendTimeMs: number
@@ -18,8 +26,7 @@ export interface AppendResult {
   readonly logStartOffset: number
   readonly message: string | null
   readonly recordErrors: readonly RecordError[]
-  /** Epoch of the leader, for the hint beside NOT_LEADER_OR_FOLLOWER. */
-  readonly leaderEpoch: number
+  readonly leader: LeaderHint
 }
 
 /** Takes the answers of one request's batches; `slot` is the asker's own number for the batch. */
@@ -34,23 +41,29 @@ export function appendRefused(
   message: string | null = null,
   logStartOffset = -1,
   recordErrors: readonly RecordError[] = NO_RECORD_ERRORS,
+  leader: LeaderHint = NO_LEADER,
 ): AppendResult {
-  return { error, baseOffset: -1, logAppendTimeMs: -1, logStartOffset, message, recordErrors, leaderEpoch: -1 }
+  return { error, baseOffset: -1, logAppendTimeMs: -1, logStartOffset, message, recordErrors, leader }
 }
 
+/** @param error NONE, or NOT_ENOUGH_REPLICAS_AFTER_APPEND: the batch is in the log all the same */
 export function appendDone(
+  error: ErrorCode,
   baseOffset: number,
   logAppendTimeMs: number,
   logStartOffset: number,
-  leaderEpoch: number,
 ): AppendResult {
   return {
-    error: ErrorCode.NONE,
+    error,
     baseOffset,
     logAppendTimeMs,
     logStartOffset,
     message: null,
     recordErrors: NO_RECORD_ERRORS,
-    leaderEpoch,
+    leader: NO_LEADER,
   }
+}
+
+export function notLeader(leader: LeaderHint): AppendResult {
+  return appendRefused(ErrorCode.NOT_LEADER_OR_FOLLOWER, null, -1, NO_RECORD_ERRORS, leader)
 }

@@ -1,144 +1,127 @@
-// The only place where Raft's numbers become Kafka's: log index <-> record offset, and term = leader epoch.
+// Offsets by leader epoch and by time. The only place where Raft's words become Kafka's.
 //
-// One per partition replica, touched only from its shard's thread; pure. A partition's leader epoch IS its Raft term: the same
-// number, stored in each batch's header; nothing is converted but the name.
-//
-// An entry that is a record batch covers one index per offset, so index - offset stays the same from batch to batch. An entry
-// that Kafka must not see (leader change, membership) takes one index and no offset, and raises the difference by one. So the
-// map is a list of runs, one per stretch between such entries: a handful of numbers however long the log is.
+// Pure but for reading the log, on the thread of the partition's shard. A partition's leader epoch IS the term of its Raft group: the same
+// number, stored in each batch's header; nothing is converted but the name. Where a term's entries begin, in indexes and in offsets, the log
+// knows (storage); an entry that Kafka must not see takes an index and no offset.
 
-import { invariant } from '../../protocol/invariant.ts'
+import {
+  baseOffsetOf,
+  compressionOf,
+  hasLogAppendTime,
+  leaderEpochOf,
+  maxTimestampOf,
+  sizeBytesOf,
+} from '../../protocol/records/batch.ts'
+import { Codec, decompress, isCodec } from '../../protocol/records/compression.ts'
+import { findMaxTimestampRecord, findRecordByTimestamp, payloadOf } from '../../protocol/records/record.ts'
+import type { GroupLog } from '../../storage/log.ts'
+import type { ReadResult } from '../../storage/read-result.ts'
 
-/** Where a stretch of batches begins: its first index and the offset of that index. */
-export interface OffsetRun {
-  readonly startIndex: number
+/** Where the batches of a term begin. A term may have several entries, oldest first. */
+export interface TermStart {
+  readonly term: number
   readonly startOffset: number
 }
 
-export class OffsetMap {
-  // Ascending in both; parallel, so that an idle partition holds two short arrays of small numbers.
-  #startIndexes: number[]
-  #startOffsets: number[]
-  #lastIndex: number
-
-  /**
-   * @param runs stretches between invisible entries, oldest first; the default is an empty log, whose first index is 1
-   * @param lastIndex last index of the log, whatever its entry
-   */
-  constructor(runs: readonly OffsetRun[] = [{ startIndex: 1, startOffset: 0 }], lastIndex = 0) {
-    invariant(runs.length > 0, 'a log has at least one run', runs.length)
-    this.#startIndexes = runs.map((run) => run.startIndex)
-    this.#startOffsets = runs.map((run) => run.startOffset)
-    this.#lastIndex = lastIndex
-  }
-
-  /**
-   * The map of a log whose only invisible entries are the first of each term, as storage lists them. Other invisible entries
-   * that a replay comes to must be given in the order of the log before anything is converted: see skipped().
-   * @param epochs of each leader term its first index (the invisible entry) and the offset of the first record after it
-   */
-  static fromEpochs(epochs: readonly OffsetRun[], lastIndex: number): OffsetMap {
-    if (epochs.length === 0) return new OffsetMap(undefined, lastIndex)
-    const runs = epochs.map(({ startIndex, startOffset }) => ({ startIndex: startIndex + 1, startOffset }))
-    return new OffsetMap(runs, lastIndex)
-  }
-
-  get lastIndex(): number {
-    return this.#lastIndex
-  }
-
-  /** Offset after everything in the log (exclusive). */
-  get logEndOffset(): number {
-    return this.endOffset(this.#lastIndex)
-  }
-
-  get runs(): OffsetRun[] {
-    return this.#startIndexes.map((startIndex, at) => ({ startIndex, startOffset: this.#startOffsets[at]! }))
-  }
-
-  /** A batch was appended at the end of the log. */
-  appended(index: number, baseOffset: number, offsetSpan: number): void {
-    invariant(index === this.#lastIndex + 1, 'a batch follows the last entry', index, this.#lastIndex)
-    invariant(baseOffset === this.logEndOffset, 'offsets are dense', baseOffset, this.logEndOffset)
-    this.#lastIndex = index + offsetSpan - 1
-  }
-
-  /** An entry that Kafka does not see was appended at the end of the log. */
-  appendedInvisible(index: number): void {
-    invariant(index === this.#lastIndex + 1, 'an entry follows the last entry', index, this.#lastIndex)
-    const endOffset = this.logEndOffset
-    this.#lastIndex = index
-    this.#beginRun(index + 1, endOffset)
-  }
-
-  /** The log lost every entry from `index` on. */
-  truncated(index: number): void {
-    if (index > this.#lastIndex) return
-    this.#lastIndex = index - 1
-    const indexes = this.#startIndexes
-    const offsets = this.#startOffsets
-    while (indexes[indexes.length - 1]! > index) {
-      const last = indexes.length - 1
-      // Where the run before ends, so the first of the invisible entries between the two.
-      const invisible = last === 0 ? 0 : indexes[last - 1]! + (offsets[last]! - offsets[last - 1]!)
-      if (invisible < index) {
-        indexes[last] = index
-        return
-      }
-      indexes.pop()
-      offsets.pop()
-    }
-  }
-
-  /** Nothing below `index` will be asked for any more: runs that end before it are dropped. */
-  trimmed(index: number): void {
-    let dropped = 0
-    while (dropped + 1 < this.#startIndexes.length && this.#startIndexes[dropped + 1]! <= index) dropped++
-    if (dropped === 0) return
-    this.#startIndexes = this.#startIndexes.slice(dropped)
-    this.#startOffsets = this.#startOffsets.slice(dropped)
-  }
-
-  /**
-   * Offset (exclusive) up to which the entries at and before `index` reach: the high watermark when `index` is committed. An
-   * invisible entry adds nothing.
-   */
-  endOffset(index: number): number {
-    const run = floor(this.#startIndexes, index)
-    if (run < 0) return this.#startOffsets[0]!
-    const endOffset = this.#startOffsets[run]! + (index - this.#startIndexes[run]!) + 1
-    // Indexes between the end of this run and the start of the next one are invisible.
-    const next = this.#startOffsets[run + 1]
-    return next === undefined || endOffset < next ? endOffset : next
-  }
-
-  /** Index of the record at `offset`, which must be in the log. */
-  index(offset: number): number {
-    const run = floor(this.#startOffsets, offset)
-    invariant(run >= 0, 'an offset is not before the log', offset, this.#startOffsets[0]!)
-    return this.#startIndexes[run]! + (offset - this.#startOffsets[run]!)
-  }
-
-  #beginRun(startIndex: number, startOffset: number): void {
-    const last = this.#startOffsets.length - 1
-    if (this.#startOffsets[last] === startOffset) {
-      // Nothing visible between two invisible entries: the empty run moves on.
-      this.#startIndexes[last] = startIndex
-      return
-    }
-    this.#startIndexes.push(startIndex)
-    this.#startOffsets.push(startOffset)
-  }
+/** The part of a GroupLog that says where its terms are. */
+interface EpochLog {
+  readonly epochs: readonly TermStart[]
+  readonly logStartOffset: number
+  readonly logEndOffset: number
 }
 
-/** Position of the last number that is not above `value`, -1 when all are. */
-function floor(ascending: readonly number[], value: number): number {
-  let low = 0
-  let high = ascending.length
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if (ascending[middle]! <= value) low = middle + 1
-    else high = middle
+export interface EpochEnd {
+  readonly leaderEpoch: number
+  /** Exclusive. */
+  readonly endOffset: number
+}
+
+export interface TimestampOffset {
+  readonly timestampMs: number
+  readonly offset: number
+  readonly leaderEpoch: number
+}
+
+const NO_EPOCH: EpochEnd = { leaderEpoch: -1, endOffset: -1 }
+const NOT_FOUND: TimestampOffset = { timestampMs: -1, offset: -1, leaderEpoch: -1 }
+
+/**
+ * The largest known epoch not above the asked one, and where it ends. One from before everything in the log ends where the log begins, as
+ * in Kafka: its records are gone, and so is what could contradict the asker. -1 and -1 for an epoch that is yet to come.
+ */
+export function endOffsetOfEpoch(
+  { epochs: terms, logStartOffset, logEndOffset }: EpochLog,
+  leaderEpoch: number,
+  currentEpoch: number,
+): EpochEnd {
+  if (leaderEpoch < 0 || leaderEpoch > currentEpoch) return NO_EPOCH
+  // Known also when nothing was written in it.
+  if (leaderEpoch === currentEpoch) return { leaderEpoch, endOffset: logEndOffset }
+  let endOffset = logEndOffset
+  for (let at = terms.length - 1; at >= 0; at--) {
+    const { term, startOffset } = terms[at]!
+    if (term <= leaderEpoch) return { leaderEpoch: term, endOffset }
+    endOffset = startOffset
   }
-  return low - 1
+  return { leaderEpoch, endOffset: Math.max(endOffset, logStartOffset) }
+}
+
+/** The epoch under which the record at this offset was written. */
+export function epochAt(terms: readonly TermStart[], offset: number, currentEpoch: number): number {
+  for (let at = terms.length - 1; at >= 0; at--) if (terms[at]!.startOffset <= offset) return terms[at]!.term
+  return currentEpoch
+}
+
+/** The first record at or after the time and below `endOffset`; offset -1 when there is none. */
+export async function offsetForTimestamp(
+  log: GroupLog,
+  timestampMs: number,
+  endOffset: number,
+  decompressedBytesMax: number,
+): Promise<TimestampOffset> {
+  const found = await log.findByTimestamp(timestampMs, endOffset)
+  return inBatch(found, endOffset, decompressedBytesMax, (bytes, payload) =>
+    findRecordByTimestamp(bytes, 0, timestampMs, log.logStartOffset, payload),
+  )
+}
+
+/** The record that holds the largest timestamp below `endOffset`. */
+export async function offsetForMaxTimestamp(
+  log: GroupLog,
+  endOffset: number,
+  decompressedBytesMax: number,
+): Promise<TimestampOffset> {
+  return inBatch(await log.findMaxTimestamp(endOffset), endOffset, decompressedBytesMax, (bytes, payload) =>
+    findMaxTimestampRecord(bytes, 0, payload),
+  )
+}
+
+async function inBatch(
+  found: ReadResult | undefined,
+  endOffset: number,
+  decompressedBytesMax: number,
+  pick: (bytes: Uint8Array, payload: Uint8Array | undefined) => { timestamp: number; offset: number } | undefined,
+): Promise<TimestampOffset> {
+  const bytes = found?.fragments[0]
+  if (found === undefined || bytes === undefined) {
+    found?.release()
+    return NOT_FOUND
+  }
+  try {
+    const leaderEpoch = leaderEpochOf(bytes, 0)
+    if (hasLogAppendTime(bytes, 0)) {
+      return { timestampMs: maxTimestampOf(bytes, 0), offset: baseOffsetOf(bytes, 0), leaderEpoch }
+    }
+    const copy = new Uint8Array(bytes.subarray(0, sizeBytesOf(bytes, 0)))
+    const codec = compressionOf(copy, 0)
+    const payload =
+      codec === Codec.NONE || !isCodec(codec)
+        ? undefined
+        : await decompress(codec, payloadOf(copy, 0), decompressedBytesMax)
+    const record = pick(copy, payload)
+    if (record === undefined || record.offset >= endOffset) return NOT_FOUND
+    return { timestampMs: record.timestamp, offset: record.offset, leaderEpoch }
+  } finally {
+    found.release()
+  }
 }

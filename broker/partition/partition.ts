@@ -1,32 +1,31 @@
-// One partition replica: Kafka's meaning of a log. Appends with idempotence, reads below the high watermark, offsets by time.
+// One partition replica: Kafka's meaning of a log, as its group's leader, as a follower, and on the way between the two.
 //
 // Owned by one shard and touched only from its thread. Bytes and durability are the GroupLog's, agreement is the Replica's (Raft); here
-// stands what a producer or consumer is told. An append is answered when its last offset is committed; answers leave in offset order.
+// stands what a producer or consumer is told. Appends: append-path.ts, reads: read-path.ts, offsets by epoch and time: offsets.ts.
+//
+// The producers' state follows the log, not the commit: a leader applies a batch when it proposes it, a follower when its log has taken it, and
+// what is cut off again is undone. So whoever becomes leader knows every batch that its log holds.
 
 import { ErrorCode } from '../../protocol/errors.ts'
 import { invariant } from '../../protocol/invariant.ts'
-import {
-  baseOffsetOf,
-  compressionOf,
-  hasLogAppendTime,
-  lastOffsetDeltaOf,
-  leaderEpochOf,
-  maxTimestampOf,
-  producerIdOf,
-  sizeBytesOf,
-} from '../../protocol/records/batch.ts'
-import { Codec, decompress, isCodec } from '../../protocol/records/compression.ts'
-import { findMaxTimestampRecord, findRecordByTimestamp, payloadOf } from '../../protocol/records/record.ts'
-import { DiskError } from '../../storage/disk.ts'
 import type { GroupLog } from '../../storage/log.ts'
-import type { ReadResult } from '../../storage/read-result.ts'
-import type { Clock, Logger } from '../environment.ts'
-import type { Replica, ReplicaOwner } from '../replication/replica.ts'
+import { brokerOf } from '../cluster/raft-id.ts'
+import { EntryKind, NOBODY, type NodeId } from '../raft/types.ts'
+import type { ReplicaOwner } from '../replication/replica.ts'
 import type { TopicConfig } from '../topic-config.ts'
-import { type AppendResult, type AppendSink, appendDone, appendRefused } from './append.ts'
+import { type AppendResult, type AppendSink, appendRefused, type LeaderHint, NO_LEADER, notLeader } from './append.ts'
+import { type AppendOwner, AppendPath } from './append-path.ts'
+import type { PartitionHost, PartitionReplica } from './host.ts'
+import type { TimestampOffset } from './offsets.ts'
+import { type EpochEnd, endOffsetOfEpoch, epochAt, offsetForMaxTimestamp, offsetForTimestamp } from './offsets.ts'
 import { ProducerState } from './producer-state.ts'
-import { type PartitionRead, type PartitionReadResult, readEmpty, readRefused } from './read.ts'
-import { type ProduceRules, type ValidationOutcome, validateBatch } from './validate.ts'
+import type { PartitionRead, PartitionReadResult } from './read.ts'
+import { readPartition } from './read-path.ts'
+import { decodeTrim, encodeTrim, Trims, trimNow } from './trims.ts'
+import type { ProduceRules } from './validate.ts'
+
+export type { PartitionHost, PartitionReplica } from './host.ts'
+export type { TimestampOffset } from './offsets.ts'
 
 /** Hears once when a partition it watches has moved: more to read, a new leader, deletion. */
 export interface Watcher {
@@ -38,73 +37,27 @@ interface Watch {
   readonly slot: number
 }
 
-/** An append whose batch is in the journal and not yet committed. */
-interface Waiting {
-  readonly endOffset: number
-  readonly sink: AppendSink
-  readonly slot: number
-  readonly baseOffset: number
-  readonly logAppendTimeMs: number
-}
-
-/** An append that could not be made at once: something asynchronous stands before it. */
-interface Queued {
-  readonly batch: Uint8Array
-  readonly sink: AppendSink
-  readonly slot: number
-  outcome: ValidationOutcome | Promise<ValidationOutcome> | undefined
-}
-
-/** What the partitions of a shard share. */
-export interface PartitionHost {
-  readonly clock: Clock
-  readonly logger: Logger
-  /** KAFKA_STORAGE_ERROR while true: the disk failed or is nearly full. */
-  readonly refusesWrites: boolean
-  /** Whether the journal takes so many bytes now; after a no, onRoom() calls when it may again. */
-  canAccept(bytes: number): boolean
-  onRoom(call: () => void): void
-  /**
-   * Bytes that reads may still hold until their sockets have taken them: clients that do not read must not pin the whole
-   * memory. Nothing is read when it is 0 or less.
-   */
-  readonly readBytesLeft: number
-  /** So many bytes are held by a read, or, negative, no longer. */
-  lent(bytes: number): void
-  /** So many bytes go into the log now: counted against the room on the disk. */
-  appending(bytes: number): void
-  /** What canAccept() would never say yes to: the shard's memory is too small for it. */
-  readonly batchBytesMax: number
-  readonly producerIdExpirationMs: number
-  /** Decompressed bytes that the shard is willing to look at for one batch. */
-  readonly decompressedBytesMax: number
-}
-
-export interface TimestampOffset {
-  readonly timestampMs: number
-  readonly offset: number
-  readonly leaderEpoch: number
-}
-
-const NOT_FOUND: TimestampOffset = { timestampMs: -1, offset: -1, leaderEpoch: -1 }
 const EMPTY_WATCHES: Watch[] = []
 
-export class Partition implements ReplicaOwner {
+export class Partition implements ReplicaOwner, AppendOwner {
   readonly topic: string
   readonly topicId: string
   readonly partition: number
   readonly groupId: number
   readonly log: GroupLog
-  readonly #host: PartitionHost
-  #replica: Replica | undefined
-  #rules: ProduceRules
-  readonly #producers: ProducerState
-  #highWatermark = 0
-  #waiting: Waiting[] = []
-  #waitingAt = 0
-  #queue: Queued[] | undefined
+  readonly host: PartitionHost
+  readonly producers: ProducerState
+  rules: ProduceRules
+  isDeleted = false
+  #replica: PartitionReplica | undefined
+  #minInsyncReplicas: number
+  #highWatermark: number
+  /** Made with the first append: most replicas of a large node follow. */
+  #appends: AppendPath | undefined
+  #trims: Trims | undefined
+  /** Log start that an entry asked for and that is not committed here yet; -1 for none. */
+  #trimOffset = -1
   #watches: Watch[] = EMPTY_WATCHES
-  #isDeleted = false
 
   constructor(
     identity: { topic: string; topicId: string; partition: number },
@@ -117,32 +70,59 @@ export class Partition implements ReplicaOwner {
     this.partition = identity.partition
     this.groupId = log.groupId
     this.log = log
-    this.#host = host
-    this.#rules = rulesOf(config, host)
-    this.#producers = new ProducerState({ expirationMs: host.producerIdExpirationMs })
+    this.host = host
+    this.rules = rulesOf(config, host)
+    this.#minInsyncReplicas = config.minInsyncReplicas
+    this.producers = new ProducerState({ expirationMs: host.producerIdExpirationMs })
     this.#highWatermark = log.committedOffset
-    if (log.snapshot !== undefined) this.#producers.restore(log.snapshot)
-    // The snapshot that we started from may lie above what storage alone knew to be committed.
-    const restoredOffset = this.#producers.coveredOffset
-    log.snapshotProvider = () => this.#producers.snapshot(Math.max(log.committedOffset, restoredOffset))
   }
 
-  /** Brings the producers' state up to what the journal holds beyond the snapshot. */
-  replayBatch(bytes: Uint8Array, at: number): void {
-    const baseOffset = baseOffsetOf(bytes, at)
-    if (baseOffset >= this.#producers.coveredOffset) this.#producers.apply(bytes, at, baseOffset)
-  }
-
-  attach(replica: Replica): void {
+  attach(replica: PartitionReplica): void {
     this.#replica = replica
   }
 
+  configure(config: TopicConfig): void {
+    this.rules = rulesOf(config, this.host)
+    this.#minInsyncReplicas = config.minInsyncReplicas
+  }
+
+  // Role
+
+  /** Leads, and may answer producers and consumers. */
   get isLeader(): boolean {
     return this.#replica?.isLeader === true
   }
 
   get leaderEpoch(): number {
     return this.#replica?.term ?? -1
+  }
+
+  /** Elected, and about to serve: it has committed nothing of its epoch yet, so it does not know how far the log is committed. */
+  get isTakingOver(): boolean {
+    const replica = this.#replica
+    return replica?.role === 'leader' && !replica.isLeader
+  }
+
+  /** The leader as this replica knows it; the one of the present epoch, or none. */
+  get leader(): LeaderHint {
+    const replica = this.#replica
+    if (replica === undefined) return NO_LEADER
+    const { leaderId } = replica
+    return { leaderId: leaderId === NOBODY ? -1 : brokerOf(leaderId), leaderEpoch: replica.term }
+  }
+
+  get hasLostMajority(): boolean {
+    const replica = this.#replica
+    return replica !== undefined && !replica.isLeader && replica.leaderId === NOBODY && replica.canServeReads
+  }
+
+  /** min.insync.replicas counts to the number of replicas at most, as in Kafka. */
+  get isEnoughInSync(): boolean {
+    // Who leads has itself: the usual setting costs nothing.
+    if (this.#minInsyncReplicas <= 1) return true
+    const replica = this.#replica!
+    const wanted = Math.min(this.#minInsyncReplicas, replica.memberIds.length)
+    return wanted <= 1 || replica.inSync().length >= wanted
   }
 
   get highWatermark(): number {
@@ -158,8 +138,21 @@ export class Partition implements ReplicaOwner {
     return this.log.logStartOffset
   }
 
-  configure(config: TopicConfig): void {
-    this.#rules = rulesOf(config, this.#host)
+  /** Whether this replica leads now, beyond doubt: what it knows is not older than the question. */
+  confirmLeadership(): true | Promise<boolean> {
+    const replica = this.#replica
+    if (replica === undefined || !mayAnswer(replica)) return Promise.resolve(false)
+    return replica.hasLease || !replica.isLeader ? true : replica.confirm()
+  }
+
+  /** Gives leadership to another broker. @returns Kafka's answer to ElectLeaders */
+  async transferLeadership(brokerId: number): Promise<ErrorCode> {
+    const replica = this.#replica
+    if (replica === undefined || !replica.isLeader) return ErrorCode.NOT_LEADER_OR_FOLLOWER
+    if (brokerOf(replica.leaderId) === brokerId) return ErrorCode.ELECTION_NOT_NEEDED
+    const heir = memberOf(replica, brokerId)
+    if (heir === undefined || !replica.inSync().includes(brokerId)) return ErrorCode.PREFERRED_LEADER_NOT_AVAILABLE
+    return (await replica.transfer(heir)) ? ErrorCode.NONE : ErrorCode.PREFERRED_LEADER_NOT_AVAILABLE
   }
 
   // Appends
@@ -167,125 +160,25 @@ export class Partition implements ReplicaOwner {
   /**
    * Appends one batch. The bytes are needed during the call only.
    * @param batch complete, of magic 2; everything else about it is checked here
+   * @param requiresAll acks=all
    */
-  append(batch: Uint8Array, sink: AppendSink, slot: number): void {
-    if (batch.length > this.#host.batchBytesMax) {
-      sink.appended(
-        slot,
-        appendRefused(ErrorCode.MESSAGE_TOO_LARGE, 'the batch is too large for the memory of a shard'),
-      )
-      return
-    }
-    if (this.#queue !== undefined || !this.#host.canAccept(batch.length)) {
-      // Not slice(): of a Buffer that would be another view of the bytes that are about to change.
-      this.#enqueue({ batch: new Uint8Array(batch), sink, slot, outcome: undefined })
-      return
-    }
-    const refusal = this.#refusal()
-    if (refusal !== undefined) {
-      sink.appended(slot, refusal)
-      return
-    }
-    const outcome = validateBatch(batch, this.#rules, this.#host.clock.nowMs())
-    if (outcome instanceof Promise) {
-      // The validation works on its own copy of what it needs; the queue keeps the order of the batches behind it.
-      this.#enqueue({ batch, sink, slot, outcome })
-      return
-    }
-    this.#appendValidated(outcome, sink, slot)
-  }
-
-  #refusal(): AppendResult | undefined {
-    if (this.#isDeleted) return appendRefused(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
-    if (this.#host.refusesWrites) return appendRefused(ErrorCode.KAFKA_STORAGE_ERROR)
-    if (this.isLeader) return undefined
-    return { ...appendRefused(ErrorCode.NOT_LEADER_OR_FOLLOWER), leaderEpoch: this.leaderEpoch }
-  }
-
-  #enqueue(queued: Queued): void {
-    if (this.#queue !== undefined) {
-      this.#queue.push(queued)
-      return
-    }
-    this.#queue = [queued]
-    void this.#workQueue(this.#queue)
-  }
-
-  /** One at a time and in order, until nothing waits any more. */
-  async #workQueue(queue: Queued[]): Promise<void> {
-    for (let at = 0; at < queue.length; at++) {
-      const queued = queue[at]!
-      while (!this.#host.canAccept(queued.batch.length)) {
-        await new Promise<void>((resolve) => this.#host.onRoom(resolve))
-      }
-      const refusal = this.#refusal()
-      if (refusal !== undefined) {
-        queued.sink.appended(queued.slot, refusal)
-        continue
-      }
-      const outcome = await (queued.outcome ?? validateBatch(queued.batch, this.#rules, this.#host.clock.nowMs()))
-      const late = this.#refusal()
-      if (late !== undefined) queued.sink.appended(queued.slot, late)
-      else this.#appendValidated(outcome, queued.sink, queued.slot)
-    }
-    this.#queue = undefined
-  }
-
-  #appendValidated(outcome: ValidationOutcome, sink: AppendSink, slot: number): void {
-    if (outcome.error !== ErrorCode.NONE) {
-      const start = outcome.tellsLogStart ? this.log.logStartOffset : -1
-      sink.appended(slot, appendRefused(outcome.error, outcome.reason, start, outcome.recordErrors))
-      return
-    }
-    const { batch, logAppendTimeMs } = outcome
-    if (producerIdOf(batch, 0) >= 0) {
-      const check = this.#producers.check(batch, 0)
-      if (check.kind === 'duplicate') {
-        const endOffset = Math.min(check.baseOffset + lastOffsetDeltaOf(batch, 0) + 1, this.log.logEndOffset)
-        this.#wait(endOffset, sink, slot, check.baseOffset, check.timestampMs)
-        return
-      }
-      if (check.kind === 'error') {
-        sink.appended(slot, appendRefused(check.error, check.reason, this.log.logStartOffset))
-        return
-      }
-    }
-    const baseOffset = this.#propose(batch, logAppendTimeMs)
-    this.#wait(baseOffset + lastOffsetDeltaOf(batch, 0) + 1, sink, slot, baseOffset, logAppendTimeMs)
-  }
-
-  #propose(batch: Uint8Array, logAppendTimeMs: number): number {
-    const replica = this.#replica
-    invariant(replica !== undefined, 'a partition that appends has a replica', this.groupId)
-    const baseOffset = this.log.logEndOffset
-    this.#host.appending(batch.length)
-    if (producerIdOf(batch, 0) >= 0) this.#producers.apply(batch, 0, baseOffset, logAppendTimeMs)
-    replica.proposeBatch(batch, lastOffsetDeltaOf(batch, 0) + 1, baseOffset, logAppendTimeMs)
-    return baseOffset
-  }
-
-  #wait(endOffset: number, sink: AppendSink, slot: number, baseOffset: number, logAppendTimeMs: number): void {
-    if (endOffset <= this.#highWatermark && this.#waitingAt === this.#waiting.length) {
-      sink.appended(slot, appendDone(baseOffset, logAppendTimeMs, this.log.logStartOffset, this.leaderEpoch))
-      return
-    }
-    this.#waiting.push({ endOffset, sink, slot, baseOffset, logAppendTimeMs })
+  append(batch: Uint8Array, requiresAll: boolean, sink: AppendSink, slot: number): void {
+    this.#appendPath().append(batch, requiresAll, sink, slot)
   }
 
   /** Appends records of the broker itself (group coordinator) as one batch; the same durability, no client's rules. */
   appendInternal(batch: Uint8Array, sink: AppendSink, slot: number): void {
-    if (this.#queue !== undefined || !this.#host.canAccept(batch.length)) {
-      const outcome: ValidationOutcome = { error: ErrorCode.NONE, batch, logAppendTimeMs: -1 }
-      this.#enqueue({ batch, sink, slot, outcome })
-      return
-    }
-    const refusal = this.#refusal()
-    if (refusal !== undefined) {
-      sink.appended(slot, refusal)
-      return
-    }
-    const baseOffset = this.#propose(batch, -1)
-    this.#wait(baseOffset + lastOffsetDeltaOf(batch, 0) + 1, sink, slot, baseOffset, -1)
+    this.#appendPath().appendInternal(batch, sink, slot)
+  }
+
+  #appendPath(): AppendPath {
+    this.#appends ??= new AppendPath(this)
+    return this.#appends
+  }
+
+  proposeBatch(batch: Uint8Array, offsetSpan: number, baseOffset: number, logAppendTimeMs: number): void {
+    invariant(this.#replica !== undefined, 'a partition that appends has a replica', this.groupId)
+    this.#replica.proposeBatch(batch, offsetSpan, baseOffset, logAppendTimeMs)
   }
 
   // From the replica
@@ -294,48 +187,84 @@ export class Partition implements ReplicaOwner {
     this.#moved()
   }
 
+  /** This replica does not lead; its leader or its own role may have changed. */
+  following(_leader: NodeId): void {
+    this.#refuseWaiting(notLeader(this.leader))
+    this.#moved()
+  }
+
+  /** Other replicas are in sync; each append looks at that anew. */
+  inSyncChanged(_brokerIds: readonly number[]): void {}
+
   /** Entries below `offset` (exclusive) are committed. */
   committed(offset: number): void {
     invariant(offset >= this.#highWatermark, 'the high watermark never moves back', offset, this.#highWatermark)
-    if (offset === this.#highWatermark) return
+    const hasMoved = offset > this.#highWatermark
     this.#highWatermark = offset
-    this.#producers.committed(offset)
-    const waiting = this.#waiting
-    while (this.#waitingAt < waiting.length) {
-      const next = waiting[this.#waitingAt]!
-      if (next.endOffset > offset) break
-      this.#waitingAt++
-      next.sink.appended(
-        next.slot,
-        appendDone(next.baseOffset, next.logAppendTimeMs, this.log.logStartOffset, this.leaderEpoch),
-      )
-    }
-    if (this.#waitingAt === waiting.length) {
-      waiting.length = 0
-      this.#waitingAt = 0
-    } else if (this.#waitingAt > 1024) {
-      waiting.splice(0, this.#waitingAt)
-      this.#waitingAt = 0
-    }
+    this.#trimCommitted()
+    if (!hasMoved) return
+    this.producers.committed(offset)
+    this.#appends?.committed(offset)
+    this.#moved()
+  }
+
+  /** The log of this follower has taken a batch; also what a replay finds behind the snapshot. */
+  appended(bytes: Uint8Array, at: number, baseOffset: number): void {
+    // A snapshot may be ahead of the log that it came with.
+    if (baseOffset >= this.producers.coveredOffset) this.producers.apply(bytes, at, baseOffset)
+  }
+
+  /** The log was cut: it ends at `offset` (exclusive) now. */
+  truncated(offset: number): void {
+    // Whatever takes the place of the batches that somebody waited for, its commit is not theirs.
+    this.#refuseWaiting(notLeader(this.leader))
+    this.producers.truncateTo(offset)
+  }
+
+  /** An entry that is no batch is committed; not told of every kind. */
+  entry(index: number, _term: number, kind: number, payload: Uint8Array): void {
+    if (kind !== EntryKind.Command) return
+    this.#trimOffset = Math.max(this.#trimOffset, decodeTrim(payload))
+    this.#trimCommitted()
+    this.#trims?.committed(index)
+  }
+
+  /** The producers as of what is committed. */
+  snapshot(): Uint8Array {
+    // What a snapshot brought may lie above what the log alone knows to be committed.
+    return this.producers.snapshot(Math.max(this.log.committedOffset, this.producers.committedOffset))
+  }
+
+  /**
+   * Begins anew from a snapshot: this replica's own after a restart, or the leader's.
+   * @param offset where the log begins or went on; what is below is committed
+   */
+  install(snapshot: Uint8Array, offset: number, _logStartOffset: number): void {
+    // Whoever still waits does so for a log that is gone; what is committed of the new one is not theirs.
+    this.#refuseWaiting(notLeader(this.leader))
+    // A group that has just been made has nothing to say of producers.
+    if (snapshot.length > 0) this.producers.restore(snapshot)
+    this.#trimOffset = -1
+    if (offset <= this.#highWatermark) return
+    this.#highWatermark = offset
     this.#moved()
   }
 
   /** The storage has failed: nothing that waits will be durable. */
   failed(): void {
-    this.#refuseWaiting(ErrorCode.KAFKA_STORAGE_ERROR)
+    this.#refuseWaiting(appendRefused(ErrorCode.KAFKA_STORAGE_ERROR))
+    this.#moved()
   }
 
   deleted(): void {
-    this.#isDeleted = true
-    this.#refuseWaiting(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+    this.isDeleted = true
+    this.#refuseWaiting(appendRefused(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION))
+    this.#moved()
   }
 
-  #refuseWaiting(error: ErrorCode): void {
-    const waiting = this.#waiting.splice(this.#waitingAt)
-    this.#waiting = []
-    this.#waitingAt = 0
-    for (const { sink, slot } of waiting) sink.appended(slot, appendRefused(error))
-    this.#moved()
+  #refuseWaiting(refusal: AppendResult): void {
+    this.#appends?.refuseAll(refusal)
+    this.#trims?.refuseAll(refusal.error)
   }
 
   // Watches
@@ -359,173 +288,116 @@ export class Partition implements ReplicaOwner {
 
   // Reads
 
-  /** @returns an error when a reader may not go on with this epoch, else NONE */
-  checkEpoch(currentLeaderEpoch: number): ErrorCode {
-    if (this.#isDeleted) return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
-    if (!this.isLeader) return ErrorCode.NOT_LEADER_OR_FOLLOWER
+  /** @returns an error when an asker that needs the leader may not go on with this epoch, else NONE */
+  checkLeader(currentLeaderEpoch: number): ErrorCode {
+    if (this.isDeleted) return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+    if (this.#replica === undefined || !mayAnswer(this.#replica)) return ErrorCode.NOT_LEADER_OR_FOLLOWER
+    return this.#checkEpoch(currentLeaderEpoch)
+  }
+
+  /** As checkLeader(), for what may be read of the last leader, and of a follower when the asker says so. */
+  checkReader(currentLeaderEpoch: number, fromFollower: boolean): ErrorCode {
+    if (this.isDeleted) return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+    const replica = this.#replica
+    const mayServe = replica !== undefined && (replica.isLeader || fromFollower || replica.canServeReads)
+    return mayServe ? this.#checkEpoch(currentLeaderEpoch) : ErrorCode.NOT_LEADER_OR_FOLLOWER
+  }
+
+  #checkEpoch(currentLeaderEpoch: number): ErrorCode {
     if (currentLeaderEpoch < 0) return ErrorCode.NONE
     if (currentLeaderEpoch < this.leaderEpoch) return ErrorCode.FENCED_LEADER_EPOCH
     return currentLeaderEpoch > this.leaderEpoch ? ErrorCode.UNKNOWN_LEADER_EPOCH : ErrorCode.NONE
   }
 
   read(read: PartitionRead): PartitionReadResult | Promise<PartitionReadResult> {
-    const epochError = this.checkEpoch(read.currentLeaderEpoch)
-    if (epochError !== ErrorCode.NONE) return readRefused(epochError, this.leaderEpoch)
-    if (read.topicId !== undefined && read.topicId !== this.topicId) return readRefused(ErrorCode.INCONSISTENT_TOPIC_ID)
-    const { log } = this
-    const start = log.logStartOffset
-    const { fetchOffset } = read
-    if (read.lastFetchedEpoch >= 0) {
-      if (read.lastFetchedEpoch > this.leaderEpoch || fetchOffset < start) {
-        return readRefused(ErrorCode.OFFSET_OUT_OF_RANGE)
-      }
-      const end = this.endOffsetOfEpoch(read.lastFetchedEpoch)
-      if (end.leaderEpoch < read.lastFetchedEpoch || end.endOffset < fetchOffset) {
-        const diverging = { epoch: end.leaderEpoch, endOffset: end.endOffset }
-        return readEmpty(this.#highWatermark, this.lastStableOffset, start, this.leaderEpoch, diverging)
-      }
-    }
-    if (fetchOffset < start || fetchOffset > log.logEndOffset) return readRefused(ErrorCode.OFFSET_OUT_OF_RANGE)
-    const endOffset = read.readCommitted ? this.lastStableOffset : this.#highWatermark
-    const left = this.#host.readBytesLeft
-    if (fetchOffset >= endOffset || left <= 0) {
-      return readEmpty(this.#highWatermark, this.lastStableOffset, start, this.leaderEpoch)
-    }
-    let result: ReadResult | Promise<ReadResult>
-    try {
-      result = log.read(fetchOffset, Math.min(read.maxBytes, left), endOffset, true)
-    } catch (error) {
-      return this.#readFailed(error)
-    }
-    if (result instanceof Promise) {
-      return result.then(
-        (done) => this.#readResult(done),
-        (error) => this.#readFailed(error),
-      )
-    }
-    return this.#readResult(result)
+    return readPartition(this, read)
   }
 
-  #readResult(result: ReadResult): PartitionReadResult {
-    const { bytes } = result
-    this.#host.lent(bytes)
-    return {
-      error: ErrorCode.NONE,
-      highWatermark: this.#highWatermark,
-      lastStableOffset: this.lastStableOffset,
-      logStartOffset: this.log.logStartOffset,
-      divergingEpoch: undefined,
-      leaderEpoch: this.leaderEpoch,
-      fragments: result.fragments,
-      arenaOffsets: result.arenaOffsets,
-      bytes,
-      release: () => {
-        this.#host.lent(-bytes)
-        result.release()
-      },
-    }
+  /** Whether the replica on that broker can serve a read from this offset on, as far as this leader knows. */
+  isReadableAt(brokerId: number, offset: number): boolean {
+    const replica = this.#replica
+    if (replica === undefined || !replica.isLeader || !replica.inSync().includes(brokerId)) return false
+    const member = memberOf(replica, brokerId)
+    const progress = member === undefined ? undefined : replica.progressOf(member)
+    return progress !== undefined && this.log.offsetAfter(progress.matchIndex) >= offset
   }
 
-  /** What the disk refuses or has damaged is the client's KAFKA_STORAGE_ERROR and the operator's log line. */
-  #readFailed(error: unknown): PartitionReadResult {
-    if (!(error instanceof Error) || error.name === 'InvariantViolation') throw error
-    const where = `${this.topic}-${this.partition}`
-    this.#host.logger.error(`cannot read ${where}: ${error.message}`)
-    return readRefused(error instanceof DiskError ? ErrorCode.KAFKA_STORAGE_ERROR : ErrorCode.CORRUPT_MESSAGE)
-  }
-
-  /** The largest known epoch not above the asked one, and where it ends (exclusive); -1 and -1 when there is none. */
-  endOffsetOfEpoch(leaderEpoch: number): { leaderEpoch: number; endOffset: number } {
-    const { epochs } = this.log
-    const current = this.leaderEpoch
-    if (leaderEpoch < 0 || leaderEpoch > current) return { leaderEpoch: -1, endOffset: -1 }
-    if (leaderEpoch === current) return { leaderEpoch, endOffset: this.log.logEndOffset }
-    for (let at = epochs.length - 1; at >= 0; at--) {
-      const epoch = epochs[at]!
-      if (epoch.term > leaderEpoch) continue
-      const next = epochs[at + 1]
-      return { leaderEpoch: epoch.term, endOffset: next === undefined ? this.log.logEndOffset : next.startOffset }
-    }
-    return { leaderEpoch: -1, endOffset: -1 }
+  /** The largest known epoch not above the asked one, and where it ends: see offsets.ts. */
+  endOffsetOfEpoch(leaderEpoch: number): EpochEnd {
+    return endOffsetOfEpoch(this.log, leaderEpoch, this.leaderEpoch)
   }
 
   /** The epoch under which the record at this offset was written. */
   epochAt(offset: number): number {
-    const { epochs } = this.log
-    for (let at = epochs.length - 1; at >= 0; at--) if (epochs[at]!.startOffset <= offset) return epochs[at]!.term
-    return this.leaderEpoch
+    return epochAt(this.log.epochs, offset, this.leaderEpoch)
   }
 
   /** The first record at or after the time and below `endOffset`; offset -1 when there is none. */
-  async offsetForTimestamp(timestampMs: number, endOffset: number): Promise<TimestampOffset> {
-    return this.#inBatch(await this.log.findByTimestamp(timestampMs, endOffset), endOffset, (bytes, payload) =>
-      findRecordByTimestamp(bytes, 0, timestampMs, this.log.logStartOffset, payload),
-    )
+  offsetForTimestamp(timestampMs: number, endOffset: number): Promise<TimestampOffset> {
+    return offsetForTimestamp(this.log, timestampMs, endOffset, this.host.decompressedBytesMax)
   }
 
   /** The record that holds the largest timestamp below `endOffset`. */
-  async offsetForMaxTimestamp(endOffset: number): Promise<TimestampOffset> {
-    return this.#inBatch(await this.log.findMaxTimestamp(endOffset), endOffset, (bytes, payload) =>
-      findMaxTimestampRecord(bytes, 0, payload),
-    )
+  offsetForMaxTimestamp(endOffset: number): Promise<TimestampOffset> {
+    return offsetForMaxTimestamp(this.log, endOffset, this.host.decompressedBytesMax)
   }
 
-  async #inBatch(
-    found: ReadResult | undefined,
-    endOffset: number,
-    pick: (bytes: Uint8Array, payload: Uint8Array | undefined) => { timestamp: number; offset: number } | undefined,
-  ): Promise<TimestampOffset> {
-    const bytes = found?.fragments[0]
-    if (found === undefined || bytes === undefined) {
-      found?.release()
-      return NOT_FOUND
-    }
-    try {
-      const leaderEpoch = leaderEpochOf(bytes, 0)
-      if (hasLogAppendTime(bytes, 0)) {
-        return { timestampMs: maxTimestampOf(bytes, 0), offset: baseOffsetOf(bytes, 0), leaderEpoch }
-      }
-      const copy = new Uint8Array(bytes.subarray(0, sizeBytesOf(bytes, 0)))
-      const codec = compressionOf(copy, 0)
-      const payload =
-        codec === Codec.NONE || !isCodec(codec)
-          ? undefined
-          : await decompress(codec, payloadOf(copy, 0), this.#host.decompressedBytesMax)
-      const record = pick(copy, payload)
-      if (record === undefined || record.offset >= endOffset) return NOT_FOUND
-      return { timestampMs: record.timestamp, offset: record.offset, leaderEpoch }
-    } finally {
-      found.release()
-    }
-  }
+  // Deleting records
 
-  /** DeleteRecords: -1 means up to the high watermark. Answered when the new start survives a crash. */
+  /**
+   * DeleteRecords: -1 means up to the high watermark. Answered when a majority will never show the records again, and the new start
+   * survives a crash here. Also on a disk that is nearly full: this is what makes room there.
+   */
   async deleteRecords(offset: number): Promise<{ error: ErrorCode; lowWatermark: number }> {
-    const error = this.checkEpoch(-1)
-    if (error !== ErrorCode.NONE) return { error, lowWatermark: -1 }
+    const refusal = this.checkLeader(-1)
+    if (refusal !== ErrorCode.NONE) return { error: refusal, lowWatermark: -1 }
     const target = offset === -1 ? this.#highWatermark : offset
     if (target < 0 || target > this.#highWatermark) return { error: ErrorCode.OFFSET_OUT_OF_RANGE, lowWatermark: -1 }
     if (target > this.log.logStartOffset) {
-      // Also on a disk that is nearly full: this is what makes room there.
-      try {
-        this.log.trimPrefix(target)
-        this.#moved()
-        await this.log.whenJournaled()
-      } catch (error) {
-        if (!(error instanceof DiskError)) throw error
-        return { error: ErrorCode.KAFKA_STORAGE_ERROR, lowWatermark: -1 }
-      }
+      const error = await this.#deleteBefore(target)
+      if (error !== ErrorCode.NONE) return { error, lowWatermark: -1 }
     }
     return { error: ErrorCode.NONE, lowWatermark: this.log.logStartOffset }
   }
 
+  async #deleteBefore(target: number): Promise<ErrorCode> {
+    const replica = this.#replica!
+    if (this.host.refusesWrites && !replica.isLeader) return ErrorCode.KAFKA_STORAGE_ERROR
+    if (replica.memberIds.length > 1) {
+      this.#trims ??= new Trims()
+      const error = await this.#trims.done(replica.proposeEntry(EntryKind.Command, encodeTrim(target)))
+      if (error !== ErrorCode.NONE) return error
+    }
+    const outcome = trimNow(this.log, target)
+    this.#moved()
+    return outcome
+  }
+
+  /** Carries out what an entry asked for, as far as that is committed here. */
+  #trimCommitted(): void {
+    const offset = this.#trimOffset
+    if (offset < 0 || offset > this.log.committedOffset) return
+    this.#trimOffset = -1
+    this.log.trimPrefix(offset)
+    this.#moved()
+  }
+
   describeProducers(): ReturnType<ProducerState['describe']> {
-    return this.#producers.describe()
+    return this.producers.describe()
   }
 
   expireProducers(): void {
-    this.#producers.expire(this.#host.clock.nowMs())
+    this.producers.expire(this.host.clock.nowMs())
   }
+}
+
+/** A replica alone that leads no longer has lost its disk, and nobody else can have taken anything: what it knows stays true. */
+function mayAnswer(replica: PartitionReplica): boolean {
+  return replica.isLeader || (replica.memberIds.length === 1 && replica.canServeReads)
+}
+
+function memberOf(replica: PartitionReplica, brokerId: number): NodeId | undefined {
+  return replica.memberIds.find((member) => brokerOf(member) === brokerId)
 }
 
 function rulesOf(config: TopicConfig, host: PartitionHost): ProduceRules {

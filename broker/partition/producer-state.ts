@@ -119,6 +119,11 @@ export class ProducerState {
     return this.#coveredOffset
   }
 
+  /** Batches below this offset (exclusive) will never be truncated. */
+  get committedOffset(): number {
+    return this.#committedOffset
+  }
+
   get producerCount(): number {
     return this.#producers?.size ?? 0
   }

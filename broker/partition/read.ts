@@ -1,6 +1,7 @@
 // How a read of a partition is asked for and answered, on the owner's thread or across shards alike.
 
 import { ErrorCode } from '../../protocol/errors.ts'
+import { type LeaderHint, NO_LEADER } from './append.ts'
 
 export interface PartitionRead {
   readonly groupId: number
@@ -10,8 +11,11 @@ export interface PartitionRead {
   readonly currentLeaderEpoch: number
   /** Negative: not checked. */
   readonly lastFetchedEpoch: number
-  /** Below which fetch version followers are refused, see behaviour of Fetch; the leader answers every version. */
   readonly readCommitted: boolean
+  /** Whether the asker takes data from a follower too. */
+  readonly fromFollower: boolean
+  /** Broker id of a replica that is nearer to the asker than the leader; -1 for none. */
+  readonly nearReplica: number
   /** The topic id the asker means, or undefined when it named the topic. */
   readonly topicId: string | undefined
 }
@@ -28,7 +32,9 @@ export interface PartitionReadResult {
   readonly lastStableOffset: number
   readonly logStartOffset: number
   readonly divergingEpoch: DivergingEpoch | undefined
-  readonly leaderEpoch: number
+  /** Where the asker shall read instead, as it is nearer: broker id, -1 for here. */
+  readonly preferredReadReplica: number
+  readonly leader: LeaderHint
   readonly fragments: readonly Uint8Array[]
   readonly arenaOffsets: readonly number[]
   readonly bytes: number
@@ -39,14 +45,15 @@ const NONE: readonly Uint8Array[] = []
 const NOWHERE: readonly number[] = []
 const nothing = (): void => {}
 
-export function readRefused(error: ErrorCode, leaderEpoch = -1): PartitionReadResult {
+export function readRefused(error: ErrorCode, leader: LeaderHint = NO_LEADER): PartitionReadResult {
   return {
     error,
     highWatermark: -1,
     lastStableOffset: -1,
     logStartOffset: -1,
     divergingEpoch: undefined,
-    leaderEpoch,
+    preferredReadReplica: -1,
+    leader,
     fragments: NONE,
     arenaOffsets: NOWHERE,
     bytes: 0,
@@ -58,8 +65,8 @@ export function readEmpty(
   highWatermark: number,
   lastStableOffset: number,
   logStartOffset: number,
-  leaderEpoch: number,
   divergingEpoch: DivergingEpoch | undefined = undefined,
+  preferredReadReplica = -1,
 ): PartitionReadResult {
   return {
     error: ErrorCode.NONE,
@@ -67,10 +74,17 @@ export function readEmpty(
     lastStableOffset,
     logStartOffset,
     divergingEpoch,
-    leaderEpoch,
+    preferredReadReplica,
+    leader: NO_LEADER,
     fragments: NONE,
     arenaOffsets: NOWHERE,
     bytes: 0,
     release: nothing,
   }
+}
+
+/** As `result`, without the bytes: they are given back. */
+export function withoutBytes(result: PartitionReadResult): PartitionReadResult {
+  result.release()
+  return { ...result, fragments: NONE, arenaOffsets: NOWHERE, bytes: 0, release: nothing }
 }

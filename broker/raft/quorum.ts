@@ -31,6 +31,11 @@ export function electionSizeFor(voterCount: number, commitSize: number): number 
   return Math.max(majorityOf(voterCount), voterCount - commitSize + 1)
 }
 
+/** Smallest number of voters without which nobody can be elected. Never more than a commit quorum. */
+export function blockingSize(voterCount: number, sizes: QuorumSizes): number {
+  return voterCount - sizes.election + 1
+}
+
 export function areSafeSizes(voterCount: number, sizes: QuorumSizes): boolean {
   if (voterCount === 0) return sizes.election === 0 && sizes.commit === 0
   const { election, commit } = sizes

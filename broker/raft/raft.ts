@@ -1,28 +1,29 @@
-// One Raft group: the textbook algorithm as a pure step function. Events go in, a Ready comes out; no clock, no I/O, no bytes.
+// One Raft group: the textbook algorithm as a pure step function. Calls go in, a Ready comes out; no clock, no I/O, no bytes.
 //
-// One instance per group and node, owned by replication/driver.ts, touched only from the shard's thread. Same events, same
+// One instance per group and node, owned by replication/driver.ts, touched only from the shard's thread. Same calls, same
 // jitter: same answers. Sources: D. Ongaro's dissertation "Consensus: Bridging Theory and Practice" (chapter numbers below).
 
 import { invariant } from '../../protocol/invariant.ts'
-import { lastIndexOf, RaftLog, type Recovered } from './log.ts'
-import type { Membership } from './membership.ts'
-import { Progress } from './progress.ts'
-import { NO_ENTRIES, NO_ENVELOPES, NO_LOADS, type RaftSettings } from './settings.ts'
+import { type Group, Leadership } from './leadership.ts'
+import { RaftLog, type Recovered } from './log.ts'
+import { Membership, type MembershipOptions, sharedMemberships } from './membership.ts'
+import type { Progress } from './progress.ts'
+import { NO_ENVELOPES, NO_LOADS, NO_READS, type RaftSettings } from './settings.ts'
 import {
   type AppendMessage,
   type AppendReply,
+  type ConfirmedRead,
   type Entry,
   EntryKind,
   type Envelope,
-  type Event,
   type HardState,
-  type HeartbeatReply,
-  type LoadRequest,
   type LogIndex,
+  type MembershipChange,
   type Message,
   NO_INDEX,
   NOBODY,
   type NodeId,
+  type PlacedMembership,
   type Ready,
   type Role,
   type SnapshotMessage,
@@ -35,51 +36,57 @@ export { type RaftOptions, RaftSettings } from './settings.ts'
 
 export interface GroupStart {
   readonly id: NodeId
-  readonly membership: Membership
+  /**
+   * Oldest first. The first is known to be committed (index 0: the one the group was founded with); the others are entries of
+   * the log after it. None for a replica that has no data and is no founder: it waits for a leader, and never votes.
+   */
+  readonly memberships: readonly PlacedMembership[]
   /** As last made durable; { term: 0, votedFor: NOBODY } for a new group. */
   readonly hardState: HardState
   readonly log: Recovered
 }
 
-export class Raft {
+export class Raft implements Group {
   readonly id: NodeId
-  readonly #settings: RaftSettings
-  readonly #log: RaftLog
-  #membership: Membership
+  /** @internal */
+  readonly settings: RaftSettings
+  /** @internal */
+  readonly log: RaftLog
   #term: Term
   #votedFor: NodeId
   #role: Role = 'follower'
   #leaderId: NodeId = NOBODY
   #electionElapsed = 0
-  #heartbeatElapsed = 0
   #electionTimeout: number
   #hardStateChanged = false
   #roleChanged = false
-  /** Entries or a commit index that peers have not been told of: sent at the next ready(), in one message. */
-  #appendsDue = false
   #commitGiven: LogIndex
-  #transferTo: NodeId = NOBODY
+  /** Leading, and the membership in force is not yet committed or not yet the last of its change. */
+  #changing = false
   #votes: Map<NodeId, boolean> | undefined = undefined
-  #peers: Map<NodeId, Progress> | undefined = undefined
+  /** While leading a group that has other members. */
+  #leading: Leadership | undefined = undefined
+  #reads: ConfirmedRead[] | undefined = undefined
   #sendNow: Envelope[] | undefined = undefined
   #sendWhenDurable: Envelope[] | undefined = undefined
-  #loads: LoadRequest[] | undefined = undefined
   #snapshot: SnapshotMessage | undefined = undefined
 
   constructor(settings: RaftSettings, start: GroupStart) {
     this.id = start.id
-    this.#settings = settings
-    this.#log = new RaftLog(start.log)
-    this.#membership = start.membership
+    this.settings = settings
+    this.log = new RaftLog(
+      start.log,
+      start.memberships.map(({ index, membership }) => ({ index, membership: sharedMemberships.shared(membership) })),
+    )
     this.#term = start.hardState.term
     this.#votedFor = start.hardState.votedFor
-    this.#commitGiven = this.#log.commitIndex
+    this.#commitGiven = this.log.commitIndex
     this.#electionTimeout = this.#drawTimeout()
     invariant(
-      this.#term >= this.#log.lastTerm,
+      this.#term >= this.log.lastTerm,
       'the term is at least that of the last entry',
       this.#term,
-      this.#log.lastTerm,
+      this.log.lastTerm,
     )
   }
 
@@ -104,124 +111,145 @@ export class Raft {
     return this.#leaderId
   }
 
+  /** In force: the newest that our log holds or a snapshot brought, committed or not. */
   get membership(): Membership {
-    return this.#membership
+    return this.log.membership
+  }
+
+  /** Index of the entry that put it into force. */
+  get membershipIndex(): LogIndex {
+    return this.log.membershipIndex
+  }
+
+  /** The newest one known to be committed. */
+  get committedMembership(): PlacedMembership {
+    return this.log.committedMembership
   }
 
   get firstIndex(): LogIndex {
-    return this.#log.firstIndex
+    return this.log.firstIndex
   }
 
   get lastIndex(): LogIndex {
-    return this.#log.lastIndex
+    return this.log.lastIndex
   }
 
   get lastTerm(): Term {
-    return this.#log.lastTerm
+    return this.log.lastTerm
   }
 
   get commitIndex(): LogIndex {
-    return this.#log.commitIndex
+    return this.log.commitIndex
   }
 
   get durableIndex(): LogIndex {
-    return this.#log.durableIndex
+    return this.log.durableIndex
   }
 
-  /** Ticks do nothing for it: a voter that decides alone has nobody to fear. */
+  /** Whether tick() can have any effect; asked again after whatever happened to the group. */
   get needsTicks(): boolean {
-    return !(this.#role === 'leader' && this.#membership.decidesAlone(this.id))
+    const { groupHeartbeats } = this.settings.options
+    if (this.#role === 'leader') return this.#leading !== undefined && (groupHeartbeats || !this.isQuiescent)
+    if (groupHeartbeats) return !this.membership.isUnborn
+    return this.#leaderId === NOBODY && this.log.mayStand(this.id)
+  }
+
+  /** Nothing is under way: it may be left alone until somebody says something. */
+  get isQuiescent(): boolean {
+    const { commitIndex, lastIndex, durableIndex, isMembershipCommitted, membership } = this.log
+    if (commitIndex !== lastIndex || durableIndex !== lastIndex) return false
+    if (this.#role !== 'leader') return this.#role === 'follower' && this.#leaderId !== NOBODY
+    if (!isMembershipCommitted || membership.isJoint) return false
+    return this.#leading === undefined || this.#leading.isSettled
+  }
+
+  /** Leading, and everything of earlier terms is committed: our commit index is the group's (6.4). */
+  get hasCommittedInTerm(): boolean {
+    return this.#role === 'leader' && this.log.termAt(this.log.commitIndex) === this.#term
   }
 
   /** A transfer is under way; proposals are refused meanwhile. */
   get isTransferring(): boolean {
-    return this.#transferTo !== NOBODY
+    return this.#leading !== undefined && this.#leading.transferTo !== NOBODY
   }
 
   /** Term of an index; undefined outside the log. */
   termAt(index: LogIndex): Term | undefined {
-    return this.#log.termAt(index)
+    return this.log.termAt(index)
   }
 
   /** A leader's view of a peer, for metrics and for deciding who is in sync; undefined elsewhere. */
   progressOf(id: NodeId): Readonly<Progress> | undefined {
-    return this.#peers?.get(id)
-  }
-
-  /** The one door for tests and the simulator; hot paths call the methods behind it. */
-  step(event: Event): void {
-    switch (event.type) {
-      case 'tick':
-        this.tick()
-        return
-      case 'receive':
-        this.receive(event.from, event.message)
-        return
-      case 'propose':
-        for (const { kind, count, ref } of event.proposals) this.propose(kind, count, ref)
-        return
-      case 'durable':
-        this.durable(event.term, event.index)
-        return
-      case 'campaign':
-        this.campaign()
-        return
-      case 'transfer':
-        this.transfer(event.to)
-        return
-      case 'step-down':
-        this.stepDown()
-        return
-      case 'loaded':
-        this.loaded(event.to, event.entries)
-        return
-      case 'unreachable':
-        this.unreachable(event.from)
-        return
-    }
+    return this.#leading?.peerOf(id)
   }
 
   /** One unit of time. A late tick counts once; messages that waited are received before it. */
   tick(): void {
-    this.#electionElapsed += 1
-    if (this.#role !== 'leader') {
-      if (this.#electionElapsed >= this.#electionTimeout) {
-        this.#electionElapsed = 0
-        this.campaign()
-      }
+    if (this.#role === 'leader') {
+      if (this.#leading?.tick() === false) this.#becomeFollower(this.#term, NOBODY)
       return
     }
-    const { electionTicks, heartbeatTicks, checkQuorum } = this.#settings.options
-    if (this.#peers === undefined) return
-    if (this.#electionElapsed >= electionTicks) {
-      this.#electionElapsed = 0
-      // A successor that did not manage within one election timeout will not (3.10).
-      this.#transferTo = NOBODY
-      if (checkQuorum && !this.#hearsQuorum()) {
-        this.#becomeFollower(this.#term, NOBODY)
-        return
-      }
-    }
-    this.#heartbeatElapsed += 1
-    if (this.#heartbeatElapsed < heartbeatTicks) return
-    this.#heartbeatElapsed = 0
-    for (const peer of this.#peers.values()) {
-      const commitIndex = Math.min(peer.matchIndex, this.#log.commitIndex)
-      this.#send(peer.id, { type: 'heartbeat', term: this.#term, commitIndex })
-    }
+    const { membership } = this.log
+    const isWatched = !this.settings.options.groupHeartbeats && this.#leaderId !== NOBODY
+    if (isWatched || membership.isUnborn) return
+    this.#electionElapsed += 1
+    if (this.#electionElapsed < this.#electionTimeout) return
+    this.#electionElapsed = 0
+    if (this.log.mayStand(this.id)) this.campaign()
+    else if (this.#leaderId !== NOBODY) this.#enterRole('follower', NOBODY)
   }
 
   /**
    * Appends one entry when we lead. It is in the next Ready.entries, and in Ready.committed once a quorum holds it.
    * @param count how many indexes it covers
    * @param ref kept until the entry is committed
-   * @returns the entry, so that the driver can stamp index and term; undefined when we do not lead or are handing over
+   * @param bytes size of its payload
+   * @returns the entry, so that the driver can stamp index and term; undefined when we do not lead, are handing over or leaving
    */
-  propose(kind: EntryKind, count: number, ref: unknown): Entry | undefined {
-    if (this.#role !== 'leader' || this.#transferTo !== NOBODY) return undefined
+  propose(kind: EntryKind, count: number, ref: unknown, bytes = 0): Entry | undefined {
+    if (this.#role !== 'leader') return undefined
     invariant(count >= 1, 'an entry covers at least one index', count)
-    this.#appendsDue = true
-    return this.#log.append(this.#term, count, kind, ref)
+    invariant(kind !== EntryKind.Membership, 'memberships are changed by changeMembership', kind)
+    const leading = this.#leading
+    if (leading !== undefined) {
+      if (leading.transferTo !== NOBODY || leading.isLeaving) return undefined
+      leading.newsDue = true
+    }
+    return this.log.append(this.#term, count, kind, bytes, ref)
+  }
+
+  /**
+   * Begins to change who votes and who listens. Other voters: a joint configuration first, which the leader leaves by itself
+   * once it is committed (4.3); other learners only: one plain entry. A leader that is no voter afterwards steps down when the
+   * last entry of the change is committed. A new voter must be a learner that holds the entry that made it one: else it would
+   * know of no group, not vote, and could be needed for the next election. Who must not vote later but stay is named a learner.
+   * @param options sizes of flexible quorums and witnesses; majorities and none when left out
+   * @returns refused: no voter would store payloads, or a witness would become a full voter or the reverse
+   */
+  changeMembership(
+    voters: readonly NodeId[],
+    learners: readonly NodeId[],
+    options: MembershipOptions = {},
+  ): MembershipChange {
+    if (this.#role !== 'leader') return 'not-leader'
+    const log = this.log
+    const current = log.membership
+    const witnesses = options.witnesses ?? []
+    const keepsKinds = current.voters.every(
+      (id) => !voters.includes(id) || current.isWitness(id) === witnesses.includes(id),
+    )
+    if (!voters.some((id) => !witnesses.includes(id)) || !keepsKinds) return 'refused'
+    if (!log.isMembershipCommitted || current.isJoint || !this.hasCommittedInTerm) return 'busy'
+    const target = new Membership(voters, learners, [], options)
+    if (current.equals(target)) return 'unchanged'
+    if (this.isTransferring) return 'busy'
+    for (const id of voters) {
+      const matchIndex = this.#leading?.peerOf(id)?.matchIndex ?? NO_INDEX
+      const isReady = current.learners.includes(id) && matchIndex >= log.membershipIndex
+      if (!current.isVoter(id) && !isReady) return 'busy'
+    }
+    this.#appendMembership(current.hasSameVoters(target) ? target : current.jointWith(target))
+    return 'proposed'
   }
 
   /**
@@ -229,76 +257,125 @@ export class Raft {
    * must not report an entry that was cut off again before the answer, even if the same entry has been appended since.
    */
   durable(term: Term, index: LogIndex): void {
-    if (!this.#log.durable(term, index) || this.#role !== 'leader') return
-    if (this.#peers !== undefined) this.#advanceCommit()
+    if (!this.log.durable(term, index) || this.#role !== 'leader') return
+    if (this.#leading !== undefined) this.#advanceCommit(this.#leading)
     // Only an entry of our own term may be counted (3.6.2); it commits all before it.
-    else if (term === this.#term) this.#log.commit(index)
+    else if (term === this.#term) this.log.commit(index)
   }
 
-  /** Starts an election now, unless we lead or have no vote. */
-  campaign(): void {
-    if (this.#role === 'leader' || !this.#membership.isVoter(this.id)) return
-    if (this.#settings.options.preVote && !this.#membership.decidesAlone(this.id)) this.#becomePreCandidate()
+  /**
+   * Starts an election now, unless we lead, have no vote or are a witness. Ends the promise to vote for nobody while our leader
+   * lives: who gives out such promises calls it only when they are over.
+   * @param options force: without asking first whether it can be won (the first election of a new group)
+   */
+  campaign(options: { readonly force?: boolean } = {}): void {
+    const { membership } = this.log
+    if (this.#role === 'leader' || !this.log.mayStand(this.id)) return
+    const asksFirst = this.settings.options.preVote && options.force !== true && !membership.decidesAlone(this.id)
+    if (asksFirst) this.#becomePreCandidate()
     else this.#becomeCandidate(false)
   }
 
   /**
-   * Hands leadership to another voter once its log is complete (3.10); given up after an election timeout.
-   * @returns false when we do not lead or it is no voter
+   * Whoever watches the leader's broker judged it dead: we stand for election within the next electionTicks ticks, by chance.
+   */
+  leaderLost(): void {
+    if (this.#role !== 'follower' || this.#leaderId === NOBODY) return
+    this.#enterRole('follower', NOBODY)
+    const { electionTicks, jitter } = this.settings.options
+    this.#electionTimeout = 1 + Math.floor(jitter() * electionTicks)
+  }
+
+  /**
+   * Hands leadership to another voter once its log is complete (3.10); given up after an election timeout. Until then nothing
+   * can be proposed; and once the successor was told to stand, there is no lease in this term any more.
+   * @returns false when we do not lead or it cannot
    */
   transfer(to: NodeId): boolean {
-    const peer = this.#peers?.get(to)
-    if (this.#role !== 'leader' || peer === undefined || !this.#membership.isVoter(to)) return false
-    this.#transferTo = to
-    this.#electionElapsed = 0
-    if (peer.matchIndex === this.#log.lastIndex) this.#send(to, { type: 'timeout-now', term: this.#term })
-    else this.#sendAppend(peer, true)
+    const leading = this.#leading
+    const peer = leading?.peerOf(to)
+    if (leading === undefined || peer === undefined) return false
+    if (!this.membership.voters.includes(to) || !this.membership.canLead(to)) return false
+    leading.transfer(peer)
     return true
   }
 
-  /** Gives leadership up, for instance because our disk failed. */
+  /** Gives leadership up, for instance because our disk failed; the voter that holds most is asked to stand at once. */
   stepDown(): void {
+    this.#leading?.nameSuccessor()
     if (this.#role !== 'follower') this.#becomeFollower(this.#term, NOBODY)
+  }
+
+  /**
+   * A leader that could commit nothing with those who are active steps down: clients learn that it refuses.
+   * @param isActive whether a peer was heard of lately
+   * @returns whether we lead after it
+   */
+  checkQuorum(isActive: (id: NodeId) => boolean): boolean {
+    if (this.#role !== 'leader') return false
+    if (this.membership.canCommit((id) => id === this.id || isActive(id))) return true
+    this.#becomeFollower(this.#term, NOBODY)
+    return false
+  }
+
+  /**
+   * Asks a quorum whether we still lead (6.4); the answer is in Ready.reads. While we do not lead any more there is none.
+   * @param context given back with the answer
+   * @returns false when it cannot be asked now: not leading, nothing of our term committed yet, too many waiting
+   */
+  requestRead(context: number): boolean {
+    if (!this.hasCommittedInTerm) return false
+    if (this.#leading !== undefined && !this.membership.decidesAlone(this.id)) return this.#leading.requestRead(context)
+    this.readsConfirmed([{ context, index: this.log.commitIndex }])
+    return true
+  }
+
+  /**
+   * Whether our state as of commitIndex may be read without asking anybody: nobody else can have been elected.
+   * @param isConfirmed whether a voter's promise to vote for nobody else in this group and term still runs
+   */
+  hasLease(isConfirmed: (id: NodeId) => boolean): boolean {
+    if (!this.hasCommittedInTerm || this.isTransferring || this.#leading?.leaseVoid === true) return false
+    return this.membership.canBlock((id) => id === this.id || isConfirmed(id))
+  }
+
+  /** Notes a number with a peer's newest reply of our term (leases compare it later); see Progress.lastReplyTag. */
+  setReplyTag(id: NodeId, tag: number): void {
+    const peer = this.#leading?.peerOf(id)
+    if (peer !== undefined) peer.lastReplyTag = tag
   }
 
   /** Storage dropped what lies before `firstIndex`, the start of an entry: committed entries only. */
   trim(firstIndex: LogIndex): void {
-    this.#log.trim(firstIndex)
+    this.log.trim(firstIndex)
   }
 
   /** The driver brings what a Ready.loads asked for; no entries when they were trimmed away meanwhile. */
   loaded(to: NodeId, entries: readonly Entry[]): void {
-    const peer = this.#peers?.get(to)
-    if (this.#role !== 'leader' || peer === undefined || !peer.loading) return
-    peer.loading = false
-    const first = entries[0]
-    if (first === undefined) {
-      // Trimmed away: a snapshot follows. Otherwise a failed read, tried again at the peer's next sign of life.
-      if (peer.nextIndex < this.#log.firstIndex) this.#sendAppend(peer, false)
-    } else if (
-      first.index <= peer.nextIndex &&
-      lastIndexOf(first) >= peer.nextIndex &&
-      !peer.isPaused(this.#settings.options.inflightAppendsMax)
-    ) {
-      this.#sendEntries(peer, entries)
-    }
+    const peer = this.#leading?.peerOf(to)
+    if (peer !== undefined) this.#leading?.loaded(peer, entries)
   }
 
-  /** What we sent to this peer may be lost: find out where it is. A lost snapshot is not noticed in any other way. */
+  /**
+   * What we sent to this peer may be lost, and nothing reaches it now: where it is will have to be found out again. Until
+   * reachable(), or until it speaks, nobody waits for it. A lost snapshot is not noticed in any other way.
+   */
   unreachable(id: NodeId): void {
-    this.#peers?.get(id)?.unreachable()
+    const peer = this.#leading?.peerOf(id)
+    if (peer !== undefined) this.#leading?.unreachable(peer)
+  }
+
+  /** This peer can be sent to (again): asks at once where it is. */
+  reachable(id: NodeId): void {
+    const peer = this.#leading?.peerOf(id)
+    if (peer !== undefined) this.#leading?.reachable(peer)
   }
 
   receive(from: NodeId, message: Message): void {
+    // Who knows of no group has no say in it: its disk may be the replacement of one that voted.
+    if (message.type === 'vote-request' && this.membership.isUnborn) return
     if (message.term > this.#term) {
-      if (message.type === 'vote-request') {
-        // Our leader lives: a vote would only disturb it (4.2.3). Without an answer the candidate stays where it is.
-        if (this.#hasLiveLeader() && !message.transfer) return
-        if (!message.pre) this.#becomeFollower(message.term, NOBODY)
-      } else if (message.type !== 'vote-reply' || !message.pre || !message.granted) {
-        const fromLeader = message.type === 'append' || message.type === 'heartbeat' || message.type === 'snapshot'
-        this.#becomeFollower(message.term, fromLeader ? from : NOBODY)
-      }
+      if (!this.#adoptTerm(from, message)) return
     } else if (message.term < this.#term) {
       this.#answerStale(from, message)
       return
@@ -312,11 +389,16 @@ export class Raft {
         return
       case 'heartbeat':
         this.#followLeader(from)
-        if (message.commitIndex <= this.#log.lastIndex) this.#log.commit(message.commitIndex)
-        this.#send(from, { type: 'heartbeat-reply', term: this.#term, commitIndex: this.#log.commitIndex })
+        if (message.commitIndex <= this.log.lastIndex) this.log.commit(message.commitIndex)
+        this.send(from, {
+          type: 'heartbeat-reply',
+          term: this.#term,
+          commitIndex: this.log.commitIndex,
+          context: message.context,
+        })
         return
       case 'heartbeat-reply':
-        this.#onHeartbeatReply(from, message)
+        this.#leading?.onHeartbeatReply(from, message)
         return
       case 'vote-request':
         this.#onVoteRequest(from, message)
@@ -325,7 +407,7 @@ export class Raft {
         this.#onVoteReply(from, message)
         return
       case 'timeout-now':
-        if (this.#role !== 'leader' && this.#membership.isVoter(this.id)) this.#becomeCandidate(true)
+        if (this.#role !== 'leader' && this.log.mayStand(this.id)) this.#becomeCandidate(true)
         return
       case 'snapshot':
         this.#onSnapshot(from, message)
@@ -335,41 +417,44 @@ export class Raft {
 
   /** What is to be done since the last call, or undefined. See Ready for the order and for how long it is valid. */
   ready(): Ready | undefined {
-    if (this.#appendsDue) {
-      this.#appendsDue = false
-      if (this.#peers !== undefined)
-        for (const peer of this.#peers.values()) this.#sendAppend(peer, peer.commitSent < this.#log.commitIndex)
-    }
-    const log = this.#log
+    const leading = this.#leading
+    if (leading !== undefined) leading.sendDue()
+    const log = this.log
     if (
       !log.hasUnwritten &&
       log.commitIndex === this.#commitGiven &&
       this.#sendNow === undefined &&
       this.#sendWhenDurable === undefined &&
-      this.#loads === undefined &&
+      leading?.loads === undefined &&
+      this.#reads === undefined &&
       this.#snapshot === undefined &&
       !this.#hardStateChanged &&
-      !this.#roleChanged
+      !this.#roleChanged &&
+      !log.membershipChanged
     ) {
       return undefined
     }
-    const ready = this.#settings.ready
+    const ready = this.settings.ready
     ready.roleChanged = this.#roleChanged
+    ready.membershipChanged = log.membershipChanged
     ready.snapshot = this.#snapshot
     ready.truncateFrom = log.truncateFrom
     ready.hardState = this.#hardStateChanged ? { term: this.#term, votedFor: this.#votedFor } : undefined
     ready.sendNow = this.#sendNow ?? NO_ENVELOPES
     ready.sendWhenDurable = this.#sendWhenDurable ?? NO_ENVELOPES
-    ready.loads = this.#loads ?? NO_LOADS
+    ready.loads = leading?.loads ?? NO_LOADS
+    ready.reads = this.#reads ?? NO_READS
     ready.commitIndex = log.commitIndex
     ready.takeEntries(log)
     this.#roleChanged = false
+    log.membershipChanged = false
     this.#snapshot = undefined
     log.truncateFrom = NO_INDEX
     this.#hardStateChanged = false
     this.#sendNow = undefined
     this.#sendWhenDurable = undefined
-    this.#loads = undefined
+    if (leading !== undefined) leading.loads = undefined
+    this.#reads = undefined
     this.#commitGiven = log.commitIndex
     return ready
   }
@@ -406,18 +491,13 @@ export class Raft {
 
   #becomeLeader(): void {
     this.#enterRole('leader', this.id)
-    if (this.#membership.members.length > 1) {
-      this.#peers = new Map()
-      for (const id of this.#membership.members) {
-        if (id === this.id) continue
-        const peer = new Progress(id, this.#log.lastIndex + 1)
-        peer.recentActive = true
-        this.#peers.set(id, peer)
-      }
-    }
+    this.#changing = !this.log.isMembershipCommitted || this.membership.isJoint
+    const leading = new Leadership(this)
+    leading.syncPeers(this.log.lastIndex + 1)
+    leading.newsDue = true
+    if (leading.hasPeers) this.#leading = leading
     // Commits what earlier terms left behind (3.6.2) and tells everyone where this term begins.
-    this.#log.append(this.#term, 1, EntryKind.LeaderChange, undefined)
-    this.#appendsDue = true
+    this.log.append(this.#term, 1, EntryKind.LeaderChange, 0, undefined)
   }
 
   #enterRole(role: Role, leaderId: NodeId): void {
@@ -425,27 +505,24 @@ export class Raft {
     this.#role = role
     this.#leaderId = leaderId
     this.#electionElapsed = 0
-    this.#heartbeatElapsed = 0
     this.#electionTimeout = this.#drawTimeout()
-    this.#transferTo = NOBODY
+    this.#changing = false
     this.#votes = undefined
-    this.#peers = undefined
-    this.#appendsDue = false
-    this.#loads = undefined
+    this.#leading = undefined
   }
 
   #drawTimeout(): number {
-    const { electionTicks, jitter } = this.#settings.options
+    const { electionTicks, jitter } = this.settings.options
     return electionTicks + Math.floor(jitter() * electionTicks)
   }
 
   #requestVotes(pre: boolean, transfer: boolean): void {
     const term = pre ? this.#term + 1 : this.#term
-    const { lastIndex, lastTerm } = this.#log
-    for (const id of this.#membership.members) {
-      if (id === this.id || !this.#membership.isVoter(id)) continue
+    const { lastIndex, lastTerm } = this.log
+    for (const id of this.membership.members) {
+      if (id === this.id || !this.membership.isVoter(id)) continue
       const request: VoteRequest = { type: 'vote-request', term, lastIndex, lastTerm, pre, transfer }
-      if (pre) this.#send(id, request)
+      if (pre) this.send(id, request)
       else this.#promise(id, request)
     }
   }
@@ -459,15 +536,16 @@ export class Raft {
     )
     const free = this.#votedFor === from || (this.#votedFor === NOBODY && this.#leaderId === NOBODY)
     const allowed = free || (request.pre && request.term > this.#term)
-    const granted = allowed && this.#log.isUpToDate(request.lastIndex, request.lastTerm)
+    const granted = allowed && this.log.isUpToDate(request.lastIndex, request.lastTerm)
     if (!granted) {
-      this.#send(from, { type: 'vote-reply', term: this.#term, pre: request.pre, granted: false })
+      this.send(from, { type: 'vote-reply', term: this.#term, pre: request.pre, granted: false })
     } else if (request.pre) {
-      this.#send(from, { type: 'vote-reply', term: request.term, pre: true, granted: true })
+      this.send(from, { type: 'vote-reply', term: request.term, pre: true, granted: true })
     } else {
       this.#hardStateChanged ||= this.#votedFor !== from
       this.#votedFor = from
       this.#electionElapsed = 0
+      this.#electionTimeout = this.#drawTimeout()
       this.#promise(from, { type: 'vote-reply', term: this.#term, pre: false, granted: true })
     }
   }
@@ -478,7 +556,7 @@ export class Raft {
     if (reply.pre && reply.granted && reply.term !== this.#term + 1) return
     if (!this.#votes.has(from)) this.#votes.set(from, reply.granted)
     const votes = this.#votes
-    const outcome = this.#membership.electionOutcome((id) => votes.get(id))
+    const outcome = this.membership.electionOutcome((id) => votes.get(id))
     if (outcome === 'won') {
       if (reply.pre) this.#becomeCandidate(false)
       else this.#becomeLeader()
@@ -487,27 +565,53 @@ export class Raft {
     }
   }
 
-  /** Check-quorum makes the leader's silence the only reason for a vote (4.2.3). */
-  #hasLiveLeader(): boolean {
-    const { checkQuorum, electionTicks } = this.#settings.options
-    return checkQuorum && this.#leaderId !== NOBODY && this.#electionElapsed < electionTicks
+  /**
+   * A message of a newer term has come.
+   * @returns false when it is to be ignored
+   */
+  #adoptTerm(from: NodeId, message: Message): boolean {
+    switch (message.type) {
+      case 'vote-request':
+        // Our leader lives: a vote would only disturb it (4.2.3). Without an answer the candidate stays where it is. A leader
+        // that asks for votes itself is none any more.
+        if (this.#hasLiveLeader() && from !== this.#leaderId && !message.transfer) return false
+        if (!message.pre) this.#becomeFollower(message.term, NOBODY)
+        else if (from === this.#leaderId) this.#enterRole('follower', NOBODY)
+        return true
+      case 'append':
+      case 'heartbeat':
+      case 'snapshot':
+        this.#becomeFollower(message.term, from)
+        return true
+      case 'vote-reply':
+        // It names the term we would enter.
+        if (message.pre && message.granted) return true
+        break
+      default:
+        break
+    }
+    // Late words about an election or a leadership of ours that is over: they must not tear us from a leader that counts on us.
+    if (message.type !== 'timeout-now' && this.#role === 'follower' && this.#hasLiveLeader()) return false
+    this.#becomeFollower(message.term, NOBODY)
+    return true
   }
 
-  #hearsQuorum(): boolean {
-    const peers = this.#peers!
-    const hears = this.#membership.isQuorum((id) => id === this.id || peers.get(id)?.recentActive === true)
-    for (const peer of peers.values()) peer.recentActive = false
-    return hears
+  /** Check-quorum makes the leader's silence the only reason for a vote (4.2.3). */
+  #hasLiveLeader(): boolean {
+    const { checkQuorum, electionTicks, groupHeartbeats } = this.settings.options
+    if (!checkQuorum || this.#leaderId === NOBODY) return false
+    // Without heartbeats of the group, silence says nothing: leaderLost() does.
+    return !groupHeartbeats || this.#electionElapsed < electionTicks
   }
 
   /** The sender is behind: tell it, where that helps. */
   #answerStale(from: NodeId, message: Message): void {
     if (message.type === 'append' || message.type === 'heartbeat' || message.type === 'snapshot') {
       // It believes to lead. Our term ends that, and ends our being left out when our term grew in a partition.
-      const index = message.type === 'append' ? message.prevIndex : this.#log.commitIndex
-      this.#reject(from, index, this.#log.commitIndex, this.#log.termAt(this.#log.commitIndex) ?? 0)
+      const index = message.type === 'append' ? message.prevIndex : this.log.commitIndex
+      this.#reject(from, index, this.log.commitIndex, this.log.termAt(this.log.commitIndex) ?? 0)
     } else if (message.type === 'vote-request') {
-      this.#send(from, { type: 'vote-reply', term: this.#term, pre: message.pre, granted: false })
+      this.send(from, { type: 'vote-reply', term: this.#term, pre: message.pre, granted: false })
     }
   }
 
@@ -521,7 +625,7 @@ export class Raft {
 
   #onAppend(from: NodeId, message: AppendMessage): void {
     this.#followLeader(from)
-    const log = this.#log
+    const log = this.log
     if (message.prevIndex < log.commitIndex) {
       this.#acknowledge(from, log.commitIndex)
     } else if (log.termAt(message.prevIndex) === message.prevTerm) {
@@ -546,18 +650,18 @@ export class Raft {
   }
 
   #reject(to: NodeId, index: LogIndex, hintIndex: LogIndex, hintTerm: Term): void {
-    this.#send(to, { type: 'append-reply', term: this.#term, rejected: true, index, hintIndex, hintTerm })
+    this.send(to, { type: 'append-reply', term: this.#term, rejected: true, index, hintIndex, hintTerm })
   }
 
   #onSnapshot(from: NodeId, message: SnapshotMessage): void {
     this.#followLeader(from)
-    const log = this.#log
+    const log = this.log
     if (message.index > log.commitIndex) {
       if (log.termAt(message.index) === message.indexTerm) {
         // We hold that entry: all before it is the leader's and committed, and our own copy is as good.
         log.commit(message.index)
       } else {
-        log.restore(message.index, message.indexTerm)
+        log.restore(message.index, message.indexTerm, message.membershipIndex, message.membership)
         this.#snapshot = message
         this.#commitGiven = log.commitIndex
       }
@@ -567,98 +671,60 @@ export class Raft {
 
   // Leading
 
-  #advanceCommit(): void {
-    const peers = this.#peers!
-    const log = this.#log
-    const heldBy = (id: NodeId): LogIndex =>
-      id === this.id ? log.durableIndex : (peers.get(id)?.matchIndex ?? NO_INDEX)
-    const index = this.#membership.committedIndex(heldBy)
-    // An entry of an older term is never committed by counting (3.6.2, figure 3.7).
-    if (index <= log.commitIndex || log.termAt(index) !== this.#term) return
-    log.commit(index)
-    this.#appendsDue = true
+  #appendMembership(membership: Membership): void {
+    const shared = sharedMemberships.shared(membership)
+    const { index } = this.log.append(this.#term, 1, EntryKind.Membership, 0, shared)
+    this.#changing = true
+    this.#leading ??= new Leadership(this)
+    const leading = this.#leading
+    leading.newsDue = true
+    if (!membership.voters.includes(leading.transferTo)) leading.transferTo = NOBODY
+    leading.syncPeers(index)
   }
 
   #onAppendReply(from: NodeId, reply: AppendReply): void {
-    const peer = this.#role === 'leader' ? this.#peers?.get(from) : undefined
-    if (peer === undefined) return
-    peer.recentActive = true
-    if (reply.rejected) {
-      const retryIndex = this.#log.lastIndexOfTerm(reply.hintIndex, reply.hintTerm)
-      if (peer.rejected(reply.index, retryIndex)) this.#sendAppend(peer, true)
+    const leading = this.#leading
+    const peer = leading?.peerOf(from)
+    if (leading === undefined || peer === undefined) return
+    if (leading.onAppendReply(peer, reply)) this.#advanceCommit(leading)
+    if (!reply.rejected && this.#leading === leading) leading.goOn(peer)
+  }
+
+  #advanceCommit(leading: Leadership): void {
+    const index = leading.committableIndex()
+    if (index === NO_INDEX) return
+    const { log } = this
+    log.commit(index)
+    leading.newsDue = true
+    if (this.#changing && log.isMembershipCommitted) this.#membershipCommitted(leading)
+  }
+
+  /** The membership in force is committed: leave the joint state, or forget who is no member any more. */
+  #membershipCommitted(leading: Leadership): void {
+    const { membership } = this.log
+    if (membership.isJoint) {
+      this.#appendMembership(membership.withoutOutgoing())
       return
     }
-    // Beyond our log: the words of someone who follows another history. Impossible within one term.
-    invariant(reply.index <= this.#log.lastIndex, 'nobody holds more than the leader', reply.index, this.#log.lastIndex)
-    if (peer.acknowledged(reply.index)) this.#advanceCommit()
-    this.#sendAppend(peer, peer.commitSent < this.#log.commitIndex)
-    if (this.#transferTo === from && peer.matchIndex === this.#log.lastIndex) {
-      this.#send(from, { type: 'timeout-now', term: this.#term })
+    this.#changing = false
+    // Also those who leave hear that it is committed: who knows that it is out disturbs nobody.
+    leading.sendNewsToAll()
+    if (membership.isVoter(this.id)) {
+      leading.syncPeers(this.log.lastIndex + 1)
+      if (!leading.hasPeers) this.#leading = undefined
+    } else {
+      leading.nameSuccessor()
+      this.#becomeFollower(this.#term, NOBODY)
     }
   }
 
-  #onHeartbeatReply(from: NodeId, reply: HeartbeatReply): void {
-    const peer = this.#role === 'leader' ? this.#peers?.get(from) : undefined
-    if (peer === undefined) return
-    peer.heard(this.#settings.options.inflightAppendsMax, reply.commitIndex)
-    if (peer.matchIndex < this.#log.lastIndex) this.#sendAppend(peer, true)
+  /** @internal */
+  readsConfirmed(reads: ConfirmedRead[]): void {
+    this.#reads = this.#reads === undefined ? reads : [...this.#reads, ...reads]
   }
 
-  /** @param evenIfEmpty also when there is nothing but the commit index to tell */
-  #sendAppend(peer: Progress, evenIfEmpty: boolean): void {
-    const { inflightAppendsMax, appendEntriesMax } = this.#settings.options
-    const log = this.#log
-    while (!peer.isPaused(inflightAppendsMax)) {
-      if (peer.nextIndex < log.firstIndex) {
-        this.#sendSnapshot(peer)
-        return
-      }
-      if (peer.nextIndex > log.lastIndex) {
-        if (evenIfEmpty) this.#sendEntries(peer, NO_ENTRIES)
-        return
-      }
-      const entries = log.entriesFrom(peer.nextIndex, appendEntriesMax, peer.lastSent)
-      if (entries === undefined) {
-        peer.loading = true
-        this.#loads ??= []
-        this.#loads.push({ to: peer.id, firstIndex: peer.nextIndex })
-        return
-      }
-      this.#sendEntries(peer, entries)
-      evenIfEmpty = false
-    }
-  }
-
-  #sendEntries(peer: Progress, entries: readonly Entry[]): void {
-    const log = this.#log
-    const first = entries[0]
-    if (first !== undefined) {
-      // Where the peer's terms made us look may lie inside an entry of ours; entries travel whole.
-      invariant(
-        first.index > peer.matchIndex,
-        'a peer is sent what it is not known to hold',
-        first.index,
-        peer.matchIndex,
-      )
-      peer.nextIndex = first.index
-    }
-    const prevIndex = peer.nextIndex - 1
-    const prevTerm = log.termAt(prevIndex)
-    invariant(prevTerm !== undefined, 'the entry before the first one sent has a term', prevIndex, log.firstIndex)
-    const { commitIndex } = log
-    this.#send(peer.id, { type: 'append', term: this.#term, prevIndex, prevTerm, commitIndex, entries })
-    peer.sent(entries[entries.length - 1], commitIndex)
-  }
-
-  #sendSnapshot(peer: Progress): void {
-    // The log start, not the commit index: what the log still holds is sent as entries.
-    const index = this.#log.firstIndex - 1
-    const indexTerm = this.#log.prevTerm
-    this.#send(peer.id, { type: 'snapshot', term: this.#term, index, indexTerm, ref: undefined })
-    peer.becomeSnapshot(index)
-  }
-
-  #send(to: NodeId, message: Message): void {
+  /** @internal */
+  send(to: NodeId, message: Message): void {
     this.#sendNow ??= []
     this.#sendNow.push({ to, message })
   }

@@ -4,6 +4,7 @@
 
 import type { RaftLog } from './log.ts'
 import {
+  type ConfirmedRead,
   type Entry,
   type Envelope,
   type HardState,
@@ -26,6 +27,17 @@ export interface RaftOptions {
   readonly inflightAppendsMax: number
   /** Entries in one append. */
   readonly appendEntriesMax: number
+  /** Payload bytes in one append; a single larger entry travels alone. */
+  readonly appendBytesMax: number
+  /** Payload bytes in flight to one peer. */
+  readonly inflightBytesMax: number
+  /** Quorum reads of a group that wait for their answer. */
+  readonly readsMax: number
+  /**
+   * True: leaders and followers of each group watch each other by heartbeats and ticks. False: whoever watches the brokers
+   * says leaderLost(), unreachable(), reachable() and checkQuorum(); a follower that knows its leader needs no tick.
+   */
+  readonly groupHeartbeats: boolean
   /** Uniform in [0, 1): Random.next of the environment. */
   readonly jitter: () => number
 }
@@ -37,6 +49,10 @@ export const defaultRaftOptions: Omit<RaftOptions, 'jitter'> = {
   checkQuorum: true,
   inflightAppendsMax: 64,
   appendEntriesMax: 64,
+  appendBytesMax: 1024 * 1024,
+  inflightBytesMax: 8 * 1024 * 1024,
+  readsMax: 1024,
+  groupHeartbeats: true,
 }
 
 /** What all groups of a shard share: their options and the one Ready that each fills in turn. */
@@ -52,11 +68,13 @@ export class RaftSettings {
 
 export const NO_ENVELOPES: readonly Envelope[] = []
 export const NO_LOADS: readonly LoadRequest[] = []
+export const NO_READS: readonly ConfirmedRead[] = []
 export const NO_ENTRIES: readonly Entry[] = []
 
 /** @internal */
 export class ReadyBuffer implements Ready {
   roleChanged = false
+  membershipChanged = false
   snapshot: SnapshotMessage | undefined = undefined
   truncateFrom: LogIndex = NO_INDEX
   hardState: HardState | undefined = undefined
@@ -66,6 +84,7 @@ export class ReadyBuffer implements Ready {
   committed: readonly Entry[] = NO_ENTRIES
   commitIndex: LogIndex = 0
   loads: readonly LoadRequest[] = NO_LOADS
+  reads: readonly ConfirmedRead[] = NO_READS
   // One entry per turn is the common case: a list of one is written over, longer lists are made afresh.
   readonly #oneEntry: Entry[] = []
   readonly #oneCommitted: Entry[] = []

@@ -1,8 +1,10 @@
-// The words of Raft: entries, messages, events in, effects out.
+// The words of Raft: entries, messages, effects out.
 //
 // Owned by raft.ts; replication/driver.ts carries them between disk, network and group. Plain data, one shard thread.
 
-/** A broker's number. */
+import type { Membership } from './membership.ts'
+
+/** A member's number: any integer from 0 up to 2^53, never used again for a disk that lost what it held. */
 export type NodeId = number
 /** Grows with each election; a partition's leader epoch is its term (partition/offsets.ts converts). */
 export type Term = number
@@ -19,14 +21,14 @@ export const EntryKind = {
   LeaderChange: 1,
   /** A command of a state machine that is no partition (metadata). */
   Command: 2,
-  /** Voters and learners from here on; the payload is a Membership. */
+  /** Voters and learners from here on; `ref` is a Membership, so this is the one payload Raft looks into. */
   Membership: 3,
 } as const
 export type EntryKind = (typeof EntryKind)[keyof typeof EntryKind]
 
 /**
- * One entry of the log, covering [index, index + count - 1]. Raft never looks into `ref`: it is the driver's handle on the
- * payload. Immutable but for `next`, which belongs to the one log that holds the entry: whoever hands an entry to a second
+ * One entry of the log, covering [index, index + count - 1]. `ref` is the driver's handle on the payload, `bytes` its size, for
+ * flow control only. Immutable but for `next`, which belongs to the one log that holds the entry: whoever hands an entry to a second
  * log (a test's network, say) makes a new one.
  */
 export class Entry {
@@ -34,15 +36,17 @@ export class Entry {
   readonly term: Term
   readonly count: number
   readonly kind: EntryKind
+  readonly bytes: number
   readonly ref: unknown
   /** The log's own chain of uncommitted entries. */
   next: Entry | undefined
 
-  constructor(index: LogIndex, term: Term, count: number, kind: EntryKind, ref: unknown) {
+  constructor(index: LogIndex, term: Term, count: number, kind: EntryKind, bytes: number, ref: unknown) {
     this.index = index
     this.term = term
     this.count = count
     this.kind = kind
+    this.bytes = bytes
     this.ref = ref
     this.next = undefined
   }
@@ -83,6 +87,8 @@ export interface HeartbeatMessage {
   readonly term: Term
   /** Never beyond what the receiver is known to hold. */
   readonly commitIndex: LogIndex
+  /** Comes back in the answer: the newest quorum read this heartbeat asks for, 0 when none. */
+  readonly context: number
 }
 
 export interface HeartbeatReply {
@@ -90,6 +96,7 @@ export interface HeartbeatReply {
   readonly term: Term
   /** The follower's; shows that a snapshot is installed although its acknowledgement was lost. */
   readonly commitIndex: LogIndex
+  readonly context: number
 }
 
 export interface VoteRequest {
@@ -118,7 +125,10 @@ export interface TimeoutNow {
   readonly term: Term
 }
 
-/** Leader to a peer that is behind the log start; the driver adds the state itself. */
+/**
+ * Leader to a peer that is behind the log start; the driver adds the state itself, and may send a newer one: any committed
+ * index with its term.
+ */
 export interface SnapshotMessage {
   readonly type: 'snapshot'
   readonly term: Term
@@ -126,6 +136,9 @@ export interface SnapshotMessage {
   readonly index: LogIndex
   /** which was written in this term. */
   readonly indexTerm: Term
+  /** The newest membership the leader knows to be committed; it may be newer than the state, which harms nobody. */
+  readonly membershipIndex: LogIndex
+  readonly membership: Membership
   readonly ref: unknown
 }
 
@@ -144,13 +157,6 @@ export interface Envelope {
   readonly message: Message
 }
 
-export interface Proposal {
-  readonly kind: EntryKind
-  /** How many indexes the entry covers, from 1 up. */
-  readonly count: number
-  readonly ref: unknown
-}
-
 /** Entries a lagging peer needs that the log no longer holds in memory. */
 export interface LoadRequest {
   readonly to: NodeId
@@ -158,23 +164,24 @@ export interface LoadRequest {
   readonly firstIndex: LogIndex
 }
 
-export type Event =
-  | { type: 'tick' }
-  | { type: 'receive'; from: NodeId; message: Message }
-  | { type: 'propose'; proposals: readonly Proposal[] }
-  /** Everything up to `index` is on our disk; `term` is the term of the entry there, so that a late answer about a replaced entry does not count. */
-  | { type: 'durable'; term: Term; index: LogIndex }
-  | { type: 'campaign' }
-  | { type: 'transfer'; to: NodeId }
-  /** We cannot serve (our disk failed): give leadership up. */
-  | { type: 'step-down' }
-  /**
-   * Answer to a LoadRequest: consecutive entries, as many as the driver chooses; none when they were trimmed away (trim() was
-   * called) or cannot be read now.
-   */
-  | { type: 'loaded'; to: NodeId; entries: readonly Entry[] }
-  /** The connection to this peer, and what was sent over it, is lost; or a snapshot is. */
-  | { type: 'unreachable'; from: NodeId }
+/** A membership and the index of the entry that holds it; 0 for the one the group was founded with. */
+export interface PlacedMembership {
+  readonly index: LogIndex
+  readonly membership: Membership
+}
+
+/** A quorum read that may be answered from the state as of `index`. */
+export interface ConfirmedRead {
+  /** As given to requestRead(). */
+  readonly context: number
+  readonly index: LogIndex
+}
+
+/**
+ * Answer to changeMembership(). `busy`: not now, ask again (a change is under way, nothing of this term is committed yet,
+ * leadership is being handed over, or a future voter does not yet hold the entry that made it a learner). `refused`: never.
+ */
+export type MembershipChange = 'proposed' | 'unchanged' | 'busy' | 'not-leader' | 'refused'
 
 export type Role = 'follower' | 'pre-candidate' | 'candidate' | 'leader'
 
@@ -189,6 +196,8 @@ export type Role = 'follower' | 'pre-candidate' | 'candidate' | 'leader'
 export interface Ready {
   /** The role or the known leader changed; read them from the group. */
   readonly roleChanged: boolean
+  /** The membership in force, or which one is known to be committed, changed; read them from the group. */
+  readonly membershipChanged: boolean
   /** The state below it replaces ours. */
   readonly snapshot: SnapshotMessage | undefined
   /** Entries from this index on are replaced; NO_INDEX when none are. Never at or below the commit index. */
@@ -206,6 +215,9 @@ export interface Ready {
   /** Inclusive. */
   readonly commitIndex: LogIndex
   readonly loads: readonly LoadRequest[]
+  /** Answered once commitIndex is applied; requests still open when leadership ends are forgotten. */
+  readonly reads: readonly ConfirmedRead[]
 }
 
-export const NO_INDEX = Number.NEGATIVE_INFINITY
+/** Below every index; a small integer, so that fields holding it cost no number object. */
+export const NO_INDEX = -1

@@ -1,110 +1,244 @@
 // One Raft group on this shard: the pure core, the log it decides about, and whoever the group belongs to.
 //
-// Made by driver.ts, touched only from the shard's thread.
+// Made by driver.ts, touched only from the shard's thread. There are tens of thousands of them, nearly all idle: what only a busy one
+// needs is made when it needs it.
 
 import { invariant } from '../../protocol/invariant.ts'
 import type { GroupLog } from '../../storage/log.ts'
+import type { Progress } from '../raft/progress.ts'
 import type { Raft } from '../raft/raft.ts'
-import { type Entry, EntryKind, type Envelope, type LogIndex } from '../raft/types.ts'
+import { EntryKind, type Envelope, type LogIndex, NOBODY, type NodeId, type Role } from '../raft/types.ts'
+import { encodeSnapshot } from './snapshot-blob.ts'
 
-/** The state machine behind a group: a partition, or the metadata. */
+/**
+ * The state machine behind a group: a partition, or the metadata.
+ *
+ * At start: install() with the state that the log's snapshot holds, if it holds one; then appended() and entry() for what the journal holds
+ * beyond it, committed() in between at the place where the known commit ends. Everything after that may be cut off again: truncated().
+ * Whoever leads applies its own batches when it proposes them, so appended() is called for those of others only.
+ */
 export interface ReplicaOwner {
-  /** This replica leads, and everything of earlier terms is committed. */
+  /** This replica leads, and everything of earlier terms is committed: it serves. */
   leading(): void
+  /** This replica does not lead; the leader it knows may be another one now. @param leader NOBODY: unknown */
+  following?(leader: NodeId): void
   /** Offsets below this one (exclusive) are committed. */
   committed(offset: number): void
   /** Entries up to this one (inclusive) are committed: for groups whose entries are no batches. */
   committedIndex?(index: LogIndex): void
+  /**
+   * A committed command, in order, on leader and followers alike; before committedIndex(). Those that the snapshot covers may come again.
+   * @param payload a view, valid during the call
+   */
+  entry?(index: LogIndex, term: number, kind: number, payload: Uint8Array): void
+  /**
+   * The log took a batch of somebody else; those that the snapshot covers may come again.
+   * @param bytes holds the batch at `at`, offsets stamped; valid during the call
+   */
+  appended?(bytes: Uint8Array, at: number, baseOffset: number): void
+  /** The log was cut: batches from `offset` on are gone. Never below what is committed. */
+  truncated?(offset: number): void
+  /** State as of the commit; taken from timers and disk completions too. Without it the log's own provider stays in charge. */
+  snapshot?(): Uint8Array
+  /**
+   * Begin anew from a snapshot; it may know of batches and commands behind `offset` already.
+   * @param snapshot what snapshot() gave, here or on the leader; a view, valid during the call
+   * @param offset where the log goes on
+   */
+  install?(snapshot: Uint8Array, offset: number, logStartOffset: number): void
+  /** Leader: these brokers hold what is committed and are alive, this one among them. */
+  inSyncChanged?(brokerIds: readonly number[]): void
+  /** Leader: the membership is what retarget() asked for, and committed. Said again by each new leader. */
+  reconciled?(): void
 }
 
-/** Payload of a proposed batch. The bytes are let go of as soon as the journal has its copy. */
-export interface BatchPayload {
-  batch: Uint8Array
-  readonly baseOffset: number
-  readonly logAppendTimeMs: number
+/** Members that a group should have in the end. */
+export interface ReplicaTarget {
+  /** The preferred leader first. */
+  readonly voters: readonly NodeId[]
+  readonly learners: readonly NodeId[]
 }
 
+/** Payload of an entry that a leader sent: bytes of its frame until the journal has its copy. */
+export interface ReceivedPayload {
+  bytes: Uint8Array
+}
+
+/** A promise about our disk, and the journal block that must be on it first. */
+export interface Promised {
+  readonly sequence: number
+  envelope: Envelope
+}
+
+/** What a replica asks of the driver. */
 export interface ReplicaDriver {
+  readonly isAlone: boolean
+  /** Has it looked after at the end of this turn; at once when the group has no peers. */
+  changed(replica: Replica): void
   process(replica: Replica): void
+  appended(): void
+  campaign(replica: Replica): void
+  hasLease(replica: Replica): boolean
+  confirm(replica: Replica): Promise<boolean>
+  transfer(replica: Replica, to: NodeId): Promise<boolean>
+  inSync(replica: Replica): readonly number[]
 }
 
-const NO_BYTES = new Uint8Array(0)
+const NO_BROKERS: readonly number[] = Object.freeze([])
 
 export class Replica {
   readonly log: GroupLog
   readonly raft: Raft
   readonly owner: ReplicaOwner
   readonly #driver: ReplicaDriver
-  /** Promises that wait for the hard state to be on disk. */
-  promises: Envelope[] | undefined = undefined
-  /** Index of the entry that opened our term: once it is committed, this replica serves. */
-  #servesFrom: LogIndex = -1
-  #leads: (() => void) | undefined = undefined
+  /** @internal On the driver's dirty list. */
+  isDirty = false
+  /** @internal Given up by the driver: nothing is to be done for it any more. */
+  isRemoved = false
+  /** @internal Commands were handed to the owner up to here. */
+  appliedIndex: LogIndex
+  /** @internal Promises that wait for the disk, oldest first. */
+  promises: Promised[] | undefined = undefined
+  /** @internal Members to move towards while leading. */
+  target: ReplicaTarget | undefined = undefined
+  /** @internal Told to the owner last; empty unless we lead. */
+  isr: readonly number[] = NO_BROKERS
+  /** @internal The leader that we let count on us, NOBODY when none. */
+  followed: NodeId = NOBODY
+  /** @internal Term in which this replica leads, as far as its members were told; -1 when it does not. */
+  ledTerm = -1
+  /** @internal Term in which this replica served last, -1 when it never did. */
+  servedTerm = -1
+  #isServing = false
+  #leads: (() => void)[] | undefined = undefined
 
   constructor(log: GroupLog, raft: Raft, owner: ReplicaOwner, driver: ReplicaDriver) {
     this.log = log
     this.raft = raft
     this.owner = owner
     this.#driver = driver
+    this.appliedIndex = log.commitIndex
   }
 
-  /** Whether this replica may answer producers and consumers: it leads and has committed an entry of its term. */
+  get groupId(): number {
+    return this.log.groupId
+  }
+
+  /** It leads, has committed an entry of its term and is not handing over: it takes proposals. */
   get isLeader(): boolean {
-    return this.#servesFrom >= 0 && this.raft.isLeader
+    return this.#isServing && this.raft.isLeader && !this.raft.isTransferring
+  }
+
+  /** It leads beyond doubt at this moment: nobody else can have been elected. */
+  get hasLease(): boolean {
+    return this.#isServing && this.#driver.hasLease(this)
+  }
+
+  /** It leads, or led last while no newer leader is known: what it knows to be committed may be read. */
+  get canServeReads(): boolean {
+    if (this.#isServing && this.raft.isLeader) return true
+    return this.servedTerm === this.raft.term && this.raft.leaderId === NOBODY
+  }
+
+  get role(): Role {
+    return this.raft.role
   }
 
   get term(): number {
     return this.raft.term
   }
 
-  /** Stands for election; resolves when this replica leads and serves. */
+  /** Raft id of the leader of `term`, NOBODY while none is known. */
+  get leaderId(): NodeId {
+    return this.raft.leaderId
+  }
+
+  /** Everybody the log is replicated to, this replica included. */
+  get memberIds(): readonly NodeId[] {
+    return this.raft.membership.members
+  }
+
+  /** Of a leader: what it knows of a member. */
+  progressOf(id: NodeId): Readonly<Progress> | undefined {
+    return this.raft.progressOf(id)
+  }
+
+  /** Broker ids of the members that are alive and hold what is committed, this one included; empty unless it leads. */
+  inSync(): readonly number[] {
+    return this.#driver.inSync(this)
+  }
+
+  /** Whether this replica led at some moment after the call: by its lease, or by asking a quorum. */
+  confirm(): Promise<boolean> {
+    return this.#driver.confirm(this)
+  }
+
+  /** Hands leadership over to a voter. @returns whether that one leads; false after about a second, or when it cannot begin */
+  transfer(to: NodeId): Promise<boolean> {
+    return this.#driver.transfer(this, to)
+  }
+
+  /** Stands for election; resolves when this replica leads and serves, which may be never. */
   lead(): Promise<void> {
     return new Promise((resolve) => {
-      this.#leads = resolve
-      this.raft.campaign()
-      this.#driver.process(this)
+      this.#leads ??= []
+      this.#leads.push(resolve)
+      this.#driver.campaign(this)
     })
   }
 
-  /** @param batch needed during the call only; its offsets start at `baseOffset`, the log's end */
+  /**
+   * Appends a batch at the log's end; only while isLeader.
+   * @param batch needed during the call only; its offsets start at `baseOffset`, the log's end
+   */
   proposeBatch(batch: Uint8Array, offsetSpan: number, baseOffset: number, logAppendTimeMs: number): void {
-    const payload: BatchPayload = { batch, baseOffset, logAppendTimeMs }
-    const entry = this.raft.propose(EntryKind.Batch, offsetSpan, payload)
-    invariant(entry !== undefined, 'only a leader is asked to append', this.log.groupId)
-    this.#driver.process(this)
-    payload.batch = NO_BYTES
+    const { raft, log } = this
+    if (raft.lastIndex !== log.lastIndex) this.#driver.process(this)
+    const entry = raft.propose(EntryKind.Batch, offsetSpan, undefined, batch.length)
+    invariant(entry !== undefined, 'only a leader is asked to append', this.groupId)
+    // Into the journal at once, while the bytes are there; raft gives the entry out at the end of the turn.
+    log.appendBatch(entry.term, entry.index, baseOffset, batch, logAppendTimeMs)
+    this.#driver.appended()
+    this.#driver.changed(this)
   }
 
-  /** @returns the index of the entry */
+  /** Appends an entry without offset; only while isLeader. @returns its index */
   proposeEntry(kind: number, payload: Uint8Array): LogIndex {
-    const entry = this.raft.propose(kind as EntryKind, 1, payload)
-    invariant(entry !== undefined, 'only a leader is asked to append', this.log.groupId)
-    this.#driver.process(this)
+    const { raft, log } = this
+    if (raft.lastIndex !== log.lastIndex) this.#driver.process(this)
+    const entry = raft.propose(kind as EntryKind, 1, undefined, payload.length)
+    invariant(entry !== undefined, 'only a leader is asked to append', this.groupId)
+    log.appendEntry(entry.term, entry.index, kind, payload)
+    this.#driver.appended()
+    this.#driver.changed(this)
     return entry.index
   }
 
-  /** Copies an entry of a Ready into the journal. */
-  write(entry: Entry): void {
-    if (entry.kind === EntryKind.Batch) {
-      const { batch, baseOffset, logAppendTimeMs } = entry.ref as BatchPayload
-      this.log.appendBatch(entry.term, entry.index, baseOffset, batch, logAppendTimeMs)
-    } else {
-      this.log.appendEntry(entry.term, entry.index, entry.kind, (entry.ref as Uint8Array | undefined) ?? NO_BYTES)
-    }
+  /** @internal What the log is to keep of the group besides its entries. */
+  snapshot(): Uint8Array {
+    const { index, membership } = this.raft.committedMembership
+    return encodeSnapshot(index, membership, this.owner.snapshot!())
   }
 
-  /** Everything up to `index` is committed: lets it go to segments and tells the owner. */
-  commit(index: LogIndex): void {
-    const offset = this.log.offsetAfter(index)
-    // The log may ask for a snapshot from here on, so entries that are no batches are applied before it hears of them.
-    this.owner.committedIndex?.(index)
-    this.log.commit(index, offset)
-    this.owner.committed(offset)
-    if (this.#servesFrom < 0 && this.raft.isLeader && this.log.epochs.at(-1)?.term === this.raft.term) {
-      this.#servesFrom = index
-      this.owner.leading()
-      this.#leads?.()
-      this.#leads = undefined
-    }
+  /** @internal An entry of the own term is committed. */
+  serve(): void {
+    if (this.#isServing) return
+    this.#isServing = true
+    this.servedTerm = this.raft.term
+    this.owner.leading()
+    const leads = this.#leads
+    this.#leads = undefined
+    if (leads !== undefined) for (const resolve of leads) resolve()
+  }
+
+  /** @internal Whether serve() was called in this term of leadership. */
+  get isServing(): boolean {
+    return this.#isServing
+  }
+
+  /** @internal This replica does not lead (any more). */
+  unserve(): void {
+    this.#isServing = false
+    this.isr = NO_BROKERS
   }
 }

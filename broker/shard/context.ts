@@ -12,6 +12,25 @@ import type { FrameMemory } from '../net/connection.ts'
 import type { Partition } from '../partition/partition.ts'
 import type { DataPlane } from './data-plane.ts'
 
+/** A member of Raft group 0, as its leader sees it. */
+export interface QuorumMember {
+  readonly nodeId: number
+  readonly directoryId: string
+  /** Index of the last entry that it is known to have. */
+  readonly lastIndex: number
+  /** Wall clock; -1 when never. */
+  readonly lastHeardMs: number
+  readonly lastCaughtUpMs: number
+}
+
+export interface QuorumState {
+  readonly leaderId: number
+  readonly leaderEpoch: number
+  readonly commitIndex: number
+  readonly voters: readonly QuorumMember[]
+  readonly observers: readonly QuorumMember[]
+}
+
 export interface ShardContext {
   readonly shardId: number
   readonly shardCount: number
@@ -27,6 +46,30 @@ export interface ShardContext {
   partition(groupId: number): Partition | undefined
   /** Runs api.serve on that shard (directly when it is this one); both messages travel encoded at call.version. */
   ask<Req, Res>(shard: number, api: Api<Req, Res>, call: CallContext, request: Req): Promise<Res>
+  /**
+   * Runs api.serve where the metadata is decided: on shard 0 of the broker that leads group 0. Waits briefly for a leader; without one it is
+   * served by shard 0 of this broker, whose controller then refuses with NOT_CONTROLLER.
+   */
+  askController<Req, Res>(api: Api<Req, Res>, call: CallContext, request: Req): Promise<Res>
+  /**
+   * Runs api.serve on a shard of any broker.
+   * @param shard of that broker; numbers from its registration
+   * @throws BrokerUnreachable when it cannot be asked or does not answer in time: whether it served the request is not known
+   */
+  askBroker<Req, Res>(nodeId: number, shard: number, api: Api<Req, Res>, call: CallContext, request: Req): Promise<Res>
+  /** Whether that broker has shown a sign of life lately. This one always has. */
+  isAlive(nodeId: number): boolean
+  /** The members of group 0; on shard 0 of the broker that leads it, undefined elsewhere. */
+  quorum(): QuorumState | undefined
+}
+
+/** A broker could not be asked, or its answer did not come. */
+export class BrokerUnreachable extends Error {
+  override readonly name = 'BrokerUnreachable'
+
+  constructor(nodeId: number) {
+    super(`broker ${nodeId} does not answer`)
+  }
 }
 
 /** What Produce and Fetch use besides: the data path. */

@@ -16,6 +16,10 @@ import { Kind, type WireReader } from './wire.ts'
 /** Batches up to this size travel inside the message: cheaper than taking arena memory for them. */
 const INLINE_BYTES_MAX = 4096
 
+/** Flags of a READ. */
+const READ_COMMITTED = 1
+const FROM_FOLLOWER = 2
+
 /** The part of Arena that in-flight batches need. */
 export interface InFlightMemory {
   /** @returns the position of a run of at least `bytes`, or -1 */
@@ -68,24 +72,33 @@ export class DataPlane {
   }
 
   /**
-   * Sends a batch to its partition; the bytes are needed during the call only.
+   * Sends a batch to its partition, whose replica here is on one of this broker's shards; the bytes are needed during the call only.
+   * @param requiresAll acks=all
    * @param memory the frame the batch lies in, when that can be kept; saves a copy on the way to another shard
    */
-  append(groupId: number, batch: Uint8Array, memory: FrameMemory | undefined, sink: AppendSink, slot: number): void {
+  append(
+    groupId: number,
+    batch: Uint8Array,
+    requiresAll: boolean,
+    memory: FrameMemory | undefined,
+    sink: AppendSink,
+    slot: number,
+  ): void {
     const owner = shardOf(groupId, this.#options.shardCount)
     if (owner === this.#options.shardId) {
       const partition = this.#options.partition(groupId)
       if (partition === undefined) sink.appended(slot, appendRefused(this.#options.whyMissing(groupId)))
-      else partition.append(batch, sink, slot)
+      else partition.append(batch, requiresAll, sink, slot)
       return
     }
-    this.#appendAt(owner, groupId, batch, memory, sink, slot)
+    this.#appendAt(owner, groupId, batch, requiresAll, memory, sink, slot)
   }
 
   #appendAt(
     owner: number,
     groupId: number,
     batch: Uint8Array,
+    requiresAll: boolean,
     memory: FrameMemory | undefined,
     sink: AppendSink,
     slot: number,
@@ -110,7 +123,12 @@ export class DataPlane {
       }
     }
     this.#appends.set(id, { sink, slot, free })
-    const message = post.message(Kind.APPEND, id).i32(groupId).f64(at).i32(batch.length)
+    const message = post
+      .message(Kind.APPEND, id)
+      .i32(groupId)
+      .u8(requiresAll ? 1 : 0)
+      .f64(at)
+      .i32(batch.length)
     if (at < 0) message.rest(batch)
     post.send(owner, message)
   }
@@ -118,13 +136,14 @@ export class DataPlane {
   /** An APPEND from another shard. */
   onAppend(from: number, id: number, reader: WireReader): void {
     const groupId = reader.i32()
+    const requiresAll = reader.u8() === 1
     const at = reader.f64()
     const length = reader.i32()
     const batch = at < 0 ? reader.rest() : this.#options.arenas[from]!.subarray(at, at + length)
     const sink = new RemoteAppendSink(this.#options.post(), from)
     const partition = this.#options.partition(groupId)
     if (partition === undefined) sink.appended(id, appendRefused(this.#options.whyMissing(groupId)))
-    else partition.append(batch, sink, id)
+    else partition.append(batch, requiresAll, sink, id)
   }
 
   onAppended(id: number, reader: WireReader): void {
@@ -136,7 +155,7 @@ export class DataPlane {
     const baseOffset = reader.f64()
     const logAppendTimeMs = reader.f64()
     const logStartOffset = reader.f64()
-    const leaderEpoch = reader.i32()
+    const leader = { leaderId: reader.i32(), leaderEpoch: reader.i32() }
     const message = reader.text()
     const recordErrors: RecordError[] = []
     for (let left = reader.i32(); left > 0; left--) {
@@ -149,7 +168,7 @@ export class DataPlane {
       logStartOffset,
       message,
       recordErrors,
-      leaderEpoch,
+      leader,
     }
     pending.sink.appended(pending.slot, result)
   }
@@ -164,9 +183,10 @@ export class DataPlane {
   /** Ends a watch everywhere; `owners` are the shards that were asked with it. */
   endWatch(id: number, watcher: Watcher, owners: Iterable<number>, ownGroups: Iterable<number>): void {
     this.#watches.delete(id)
-    const post = this.#options.post()
     for (const owner of owners) {
-      if (owner !== this.#options.shardId) post.send(owner, post.message(Kind.UNWATCH, id))
+      if (owner === this.#options.shardId) continue
+      const post = this.#options.post()
+      post.send(owner, post.message(Kind.UNWATCH, id))
     }
     for (const groupId of ownGroups) this.#options.partition(groupId)?.unwatch(watcher)
   }
@@ -201,7 +221,8 @@ export class DataPlane {
         .i32(read.maxBytes)
         .i32(read.currentLeaderEpoch)
         .i32(read.lastFetchedEpoch)
-        .u8(read.readCommitted ? 1 : 0)
+        .u8((read.readCommitted ? READ_COMMITTED : 0) | (read.fromFollower ? FROM_FOLLOWER : 0))
+        .i32(read.nearReplica)
         .text(read.topicId ?? null)
     }
     post.send(owner, message)
@@ -238,13 +259,21 @@ export class DataPlane {
     const slots: number[] = []
     for (let left = count; left > 0; left--) {
       slots.push(reader.i32())
+      const groupId = reader.i32()
+      const fetchOffset = reader.f64()
+      const maxBytes = reader.i32()
+      const currentLeaderEpoch = reader.i32()
+      const lastFetchedEpoch = reader.i32()
+      const flags = reader.u8()
       reads.push({
-        groupId: reader.i32(),
-        fetchOffset: reader.f64(),
-        maxBytes: reader.i32(),
-        currentLeaderEpoch: reader.i32(),
-        lastFetchedEpoch: reader.i32(),
-        readCommitted: reader.u8() === 1,
+        groupId,
+        fetchOffset,
+        maxBytes,
+        currentLeaderEpoch,
+        lastFetchedEpoch,
+        readCommitted: (flags & READ_COMMITTED) !== 0,
+        fromFollower: (flags & FROM_FOLLOWER) !== 0,
+        nearReplica: reader.i32(),
         topicId: reader.text() ?? undefined,
       })
     }
@@ -264,9 +293,11 @@ export class DataPlane {
         .f64(result.highWatermark)
         .f64(result.lastStableOffset)
         .f64(result.logStartOffset)
-        .i32(result.leaderEpoch)
+        .i32(result.leader.leaderId)
+        .i32(result.leader.leaderEpoch)
         .i32(result.divergingEpoch?.epoch ?? -1)
         .f64(result.divergingEpoch?.endOffset ?? -1)
+        .i32(result.preferredReadReplica)
         .i32(result.fragments.length)
       for (let at = 0; at < result.fragments.length; at++) {
         message.f64(result.arenaOffsets[at]!).i32(result.fragments[at]!.length)
@@ -295,9 +326,10 @@ export class DataPlane {
       const highWatermark = reader.f64()
       const lastStableOffset = reader.f64()
       const logStartOffset = reader.f64()
-      const leaderEpoch = reader.i32()
+      const leader = { leaderId: reader.i32(), leaderEpoch: reader.i32() }
       const epoch = reader.i32()
       const endOffset = reader.f64()
+      const preferredReadReplica = reader.i32()
       const fragments: Uint8Array[] = []
       const arenaOffsets: number[] = []
       let bytes = 0
@@ -315,7 +347,8 @@ export class DataPlane {
         lastStableOffset,
         logStartOffset,
         divergingEpoch: epoch < 0 ? undefined : { epoch, endOffset },
-        leaderEpoch,
+        preferredReadReplica,
+        leader,
         fragments,
         arenaOffsets,
         bytes,
@@ -385,7 +418,8 @@ class RemoteAppendSink implements AppendSink {
       .f64(result.baseOffset)
       .f64(result.logAppendTimeMs)
       .f64(result.logStartOffset)
-      .i32(result.leaderEpoch)
+      .i32(result.leader.leaderId)
+      .i32(result.leader.leaderEpoch)
       .text(result.message)
       .i32(result.recordErrors.length)
     for (const error of result.recordErrors) message.i32(error.batchIndex).text(error.batchIndexErrorMessage)

@@ -1,8 +1,10 @@
 // What the main thread and a shard's worker say to each other. Rare: start, sockets, scrapes, stop.
 
 import type { Socket } from 'node:net'
-import type { RegisterBroker } from '../cluster/commands.ts'
+import type { Registration } from '../cluster/controller.ts'
+import type { NodeIdentity } from '../cluster/node-identity.ts'
 import type { ShardFigures } from '../observe/shard-metrics.ts'
+import type { PeerOptions } from './shard.ts'
 
 export interface WorkerSetup {
   readonly shardId: number
@@ -19,14 +21,20 @@ export interface WorkerSetup {
   readonly firstBell: number
   /** -1: not pinned. */
   readonly core: number
+  /** Undefined for a broker alone. */
+  readonly peer: PeerOptions | undefined
+  readonly identity: NodeIdentity | undefined
 }
 
 export type ToShard =
   | {
       readonly type: 'start'
       readonly arenas: readonly SharedArrayBuffer[]
-      readonly registration: Omit<RegisterBroker, 'type'>
+      readonly registration: Registration
     }
+  /** A connection of another broker. */
+  | { readonly type: 'peer-socket'; readonly socket: Socket }
+  | { readonly type: 'identity-saved' }
   | { readonly type: 'socket'; readonly id: number; readonly listener: string; readonly socket: Socket }
   | {
       readonly type: 'listen'
@@ -34,6 +42,7 @@ export type ToShard =
       readonly port: number
       readonly listener: string
       readonly backlog: number
+      readonly isPeer: boolean
     }
   | { readonly type: 'figures'; readonly id: number; readonly perPartition: boolean }
   | { readonly type: 'stop' }
@@ -42,6 +51,8 @@ export type FromShard =
   | { readonly type: 'arena'; readonly buffer: SharedArrayBuffer }
   | { readonly type: 'ready'; readonly io: string }
   | { readonly type: 'listening'; readonly port: number }
+  /** To be written into the data directory's record; answered with identity-saved. */
+  | { readonly type: 'identity'; readonly identity: NodeIdentity }
   | { readonly type: 'closed-connection' }
   | { readonly type: 'figures'; readonly id: number; readonly figures: ShardFigures }
   | { readonly type: 'log'; readonly level: 'error' | 'warn' | 'info' | 'debug'; readonly message: string }

@@ -33,6 +33,10 @@ export class OffsetsTopicLog implements OffsetsLog {
     return new Promise((resolve) => partition.appendInternal(batch, new Settles(resolve), 0))
   }
 
+  confirm(index: number): true | Promise<boolean> {
+    return this.#options.partition(index)?.confirmLeadership() ?? Promise.resolve(false)
+  }
+
   async *read(index: number): AsyncIterable<LogRecord> {
     const partition = this.#options.partition(index)
     if (partition === undefined) return

@@ -9,7 +9,7 @@ import { Arena } from '../../storage/arena.ts'
 import { type DiskMethod, openDisk } from '../../storage/open-disk.ts'
 import { BrokerConfig } from '../config.ts'
 import { type Environment, type Logger, systemClock, systemRandom } from '../environment.ts'
-import { listen, READ_BUFFER_BYTES, TcpStreamSocket } from '../net/tcp.ts'
+import { listen, READ_BUFFER_BYTES, TcpStreamSocket, tcpNetwork } from '../net/tcp.ts'
 import type { ShardFigures } from '../observe/shard-metrics.ts'
 import { operatorErrorOf } from '../operator-error.ts'
 import type { FromShard, ToShard, WorkerSetup } from './messages.ts'
@@ -48,7 +48,12 @@ const observer = new PerformanceObserver((list) => {
   }
 })
 
+const readBuffer = Buffer.allocUnsafeSlow(READ_BUFFER_BYTES)
+/** Takes clients: everything that it needs to answer them is there. */
 let shard: Shard | undefined
+/** The same one from its making on: it speaks with other brokers before it is ready. */
+let starting: Shard | undefined
+let identitySaved: (() => void) | undefined
 let nextLocalConnection = 0
 
 function fail(error: unknown): void {
@@ -61,13 +66,20 @@ process.on('unhandledRejection', fail)
 
 async function start(arenas: readonly SharedArrayBuffer[], registration: ShardOptions['registration']): Promise<void> {
   const disk = await openDisk(setup.dataDirectory, { method: setup.ioMethod as DiskMethod })
-  const environment: Environment = { clock: systemClock, random: systemRandom, disk, logger }
+  const environment: Environment = {
+    clock: systemClock,
+    random: systemRandom,
+    disk,
+    network: tcpNetwork(readBuffer),
+    logger,
+  }
   const { shardId, shardCount, wakeMemory, firstBell } = setup
   const hook =
     native === undefined
       ? new AtomicsLoopHook(wakeMemory, shardId, shardCount)
       : new NativeLoopHook(native, wakeMemory, shardId, shardCount, firstBell)
-  shard = new Shard({
+  const { peer, identity } = setup
+  starting = new Shard({
     shardId,
     shardCount,
     environment,
@@ -80,17 +92,24 @@ async function start(arenas: readonly SharedArrayBuffer[], registration: ShardOp
     rings: setup.rings,
     hook,
     registration,
+    peer,
+    identity,
+    saveIdentity: (known) =>
+      new Promise((resolve) => {
+        identitySaved = resolve
+        tell({ type: 'identity', identity: known })
+      }),
     onFailure: fail,
   })
-  shard.onConnectionClosed = () => tell({ type: 'closed-connection' })
-  await shard.start()
+  starting.onConnectionClosed = () => tell({ type: 'closed-connection' })
+  for (const socket of earlyPeers.splice(0)) acceptPeer(socket)
+  await starting.start()
+  shard = starting
   for (const [id, socket, listener] of early.splice(0)) accept(id, socket, listener)
   delay.enable()
   observer.observe({ entryTypes: ['gc'] })
   tell({ type: 'ready', io: disk.description })
 }
-
-const readBuffer = Buffer.allocUnsafeSlow(READ_BUFFER_BYTES)
 
 /** Accepted by this shard itself before it was ready. */
 const early: [number, Socket, string][] = []
@@ -98,6 +117,14 @@ const early: [number, Socket, string][] = []
 function accept(id: number, socket: Socket, listener: string): void {
   if (shard === undefined) early.push([id, socket, listener])
   else shard.accept(id, new TcpStreamSocket(socket, readBuffer), listener)
+}
+
+/** Accepted from other brokers before there was a shard to speak with them. */
+const earlyPeers: Socket[] = []
+
+function acceptPeer(socket: Socket): void {
+  if (starting === undefined) earlyPeers.push(socket)
+  else starting.acceptPeer(new TcpStreamSocket(socket, readBuffer))
 }
 
 function figures(running: Shard, perPartition: boolean): ShardFigures {
@@ -133,7 +160,7 @@ function figures(running: Shard, perPartition: boolean): ShardFigures {
 
 async function stop(): Promise<void> {
   try {
-    await shard?.stop()
+    await starting?.stop()
   } catch (error) {
     fail(error)
   } finally {
@@ -150,10 +177,17 @@ port.on('message', (message: ToShard) => {
     case 'socket':
       accept(message.id, message.socket, message.listener)
       return
+    case 'peer-socket':
+      acceptPeer(message.socket)
+      return
+    case 'identity-saved':
+      identitySaved?.()
+      return
     case 'listen': {
-      const { host, port: listenPort, listener, backlog } = message
+      const { host, port: listenPort, listener, backlog, isPeer } = message
       listen({ host, port: listenPort, backlog, reusePort: true }, (socket) => {
-        accept(++nextLocalConnection * setup.shardCount + setup.shardId, socket, listener)
+        if (isPeer) acceptPeer(socket)
+        else accept(++nextLocalConnection * setup.shardCount + setup.shardId, socket, listener)
       }).then(({ port: bound }) => tell({ type: 'listening', port: bound }), fail)
       return
     }

@@ -63,6 +63,7 @@ import { SaslAuthenticateRequest, SaslAuthenticateResponse } from './sasl-authen
 import { SaslHandshakeRequest, SaslHandshakeResponse } from './sasl-handshake.ts'
 import { SyncGroupRequest, SyncGroupResponse } from './sync-group.ts'
 import { TxnOffsetCommitRequest, TxnOffsetCommitResponse } from './txn-offset-commit.ts'
+import { UnregisterBrokerRequest, UnregisterBrokerResponse } from './unregister-broker.ts'
 import { WriteTxnMarkersRequest, WriteTxnMarkersResponse } from './write-txn-markers.ts'
 
 export interface ApiMessages {
@@ -117,6 +118,7 @@ const declared: readonly (readonly [request: Message, response: Message])[] = [
   [DescribeQuorumRequest, DescribeQuorumResponse],
   [DescribeClusterRequest, DescribeClusterResponse],
   [DescribeProducersRequest, DescribeProducersResponse],
+  [UnregisterBrokerRequest, UnregisterBrokerResponse],
   [DescribeTransactionsRequest, DescribeTransactionsResponse],
   [ListTransactionsRequest, ListTransactionsResponse],
   [ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse],

@@ -121,6 +121,15 @@ describe('frames', () => {
     add(api.describeCluster, () => ({ includeClusterAuthorizedOperations: true }))
     add(api.describeProducers, () => ({ topics: [{ name, partitionIndexes: [0] }] }))
     add(api.describeTopicPartitions, () => ({ topics: [{ name }] }))
+    add(api.electLeaders, () => ({ topicPartitions: [{ topic: name, partitions: [0] }], timeoutMs: 10_000 }))
+    add(api.alterPartitionReassignments, () => ({
+      topics: [{ name, partitions: [{ partitionIndex: 0, replicas: null }] }],
+    }))
+    add(api.listPartitionReassignments, () => ({ topics: [{ name, partitionIndexes: [0] }] }))
+    add(api.describeQuorum, () => ({
+      topics: [{ topicName: '__cluster_metadata', partitions: [{ partitionIndex: 0 }] }],
+    }))
+    add(api.unregisterBroker, () => ({ brokerId: 77 }))
     return requests
   }
 

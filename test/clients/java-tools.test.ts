@@ -385,7 +385,7 @@ describe("Kafka's Java tools", { skip: (await kafkaUnavailable()) ?? false }, ()
     const topic = await makeTopic(1)
     const group = `${topic}-group`
     await eventually('a coordinator', 20_000, async () =>
-      (await findCoordinator(connection, group)) === 0 ? true : undefined,
+      (await findCoordinator(connection, group)).error === 0 ? true : undefined,
     )
     const entity = ['--entity-type', 'topics', '--entity-name', '__consumer_offsets']
     await tool('configs', [...entity, '--alter', '--add-config', 'segment.bytes=1048576'])

@@ -5,8 +5,13 @@ import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { ApiKey, apiName, SERVED_APIS, servedApi } from '../../protocol/api.ts'
 import { decoder, encoder } from '../../protocol/compile.ts'
+import { ErrorCode } from '../../protocol/errors.ts'
 import { readResponseHeader, writeRequestHeader } from '../../protocol/frame.ts'
 import { AlterConfigsRequest, AlterConfigsResponse } from '../../protocol/messages/alter-configs.ts'
+import {
+  AlterPartitionReassignmentsRequest,
+  AlterPartitionReassignmentsResponse,
+} from '../../protocol/messages/alter-partition-reassignments.ts'
 import { ApiVersionsRequest, ApiVersionsResponse } from '../../protocol/messages/api-versions.ts'
 import { CreatePartitionsRequest, CreatePartitionsResponse } from '../../protocol/messages/create-partitions.ts'
 import { CreateTopicsRequest, CreateTopicsResponse } from '../../protocol/messages/create-topics.ts'
@@ -18,10 +23,12 @@ import { DescribeConfigsRequest, DescribeConfigsResponse } from '../../protocol/
 import { DescribeGroupsRequest, DescribeGroupsResponse } from '../../protocol/messages/describe-groups.ts'
 import { DescribeLogDirsRequest, DescribeLogDirsResponse } from '../../protocol/messages/describe-log-dirs.ts'
 import { DescribeProducersRequest, DescribeProducersResponse } from '../../protocol/messages/describe-producers.ts'
+import { DescribeQuorumRequest, DescribeQuorumResponse } from '../../protocol/messages/describe-quorum.ts'
 import {
   DescribeTopicPartitionsRequest,
   DescribeTopicPartitionsResponse,
 } from '../../protocol/messages/describe-topic-partitions.ts'
+import { ElectLeadersRequest, ElectLeadersResponse } from '../../protocol/messages/elect-leaders.ts'
 import { FetchRequest, FetchResponse } from '../../protocol/messages/fetch.ts'
 import { FindCoordinatorRequest, FindCoordinatorResponse } from '../../protocol/messages/find-coordinator.ts'
 import { HeartbeatRequest, HeartbeatResponse } from '../../protocol/messages/heartbeat.ts'
@@ -34,6 +41,10 @@ import { JoinGroupRequest, JoinGroupResponse } from '../../protocol/messages/joi
 import { LeaveGroupRequest, LeaveGroupResponse } from '../../protocol/messages/leave-group.ts'
 import { ListGroupsRequest, ListGroupsResponse } from '../../protocol/messages/list-groups.ts'
 import { ListOffsetsRequest, ListOffsetsResponse } from '../../protocol/messages/list-offsets.ts'
+import {
+  ListPartitionReassignmentsRequest,
+  ListPartitionReassignmentsResponse,
+} from '../../protocol/messages/list-partition-reassignments.ts'
 import { MetadataRequest, MetadataResponse } from '../../protocol/messages/metadata.ts'
 import { OffsetCommitRequest, OffsetCommitResponse } from '../../protocol/messages/offset-commit.ts'
 import { OffsetDeleteRequest, OffsetDeleteResponse } from '../../protocol/messages/offset-delete.ts'
@@ -44,6 +55,7 @@ import {
 } from '../../protocol/messages/offset-for-leader-epoch.ts'
 import { ProduceRequest, ProduceResponse } from '../../protocol/messages/produce.ts'
 import { SyncGroupRequest, SyncGroupResponse } from '../../protocol/messages/sync-group.ts'
+import { UnregisterBrokerRequest, UnregisterBrokerResponse } from '../../protocol/messages/unregister-broker.ts'
 import { Reader } from '../../protocol/reader.ts'
 import type { Fields, Input, Message, Value } from '../../protocol/schema.ts'
 import { Writer } from '../../protocol/writer.ts'
@@ -156,6 +168,7 @@ async function liveAndDie(caller: Caller, topic: string, port: number): Promise<
   const topicId = await createdTopic(caller, topic, port)
   await records(caller, topic, topicId)
   await configs(caller, topic)
+  await replicas(caller, topic)
   await group(caller, topic, topicId, `${topic}-group`)
   const byId = caller.version(ApiKey.DeleteTopics) >= 6
   const deleted = await caller.call(DeleteTopicsRequest, DeleteTopicsResponse, {
@@ -371,6 +384,28 @@ async function configs(caller: Caller, topic: string): Promise<void> {
     ['retention.ms', '200000', 1],
     ['segment.bytes', '1073741824', 5],
   ])
+}
+
+/** What moves replicas and leaders, where there is only one broker: nothing to do, and said so. */
+async function replicas(caller: Caller, topic: string): Promise<void> {
+  const moved = await caller.call(AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse, {
+    topics: [{ name: topic, partitions: [{ partitionIndex: 0, replicas: null }] }],
+  })
+  assert.equal(moved.responses[0]?.partitions[0]?.errorCode, ErrorCode.NO_REASSIGNMENT_IN_PROGRESS)
+  const moving = await caller.call(ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse, {
+    topics: [{ name: topic, partitionIndexes: [0] }],
+  })
+  assert.deepEqual([moving.errorCode, moving.topics], [0, []])
+  const elected = await caller.call(ElectLeadersRequest, ElectLeadersResponse, {
+    topicPartitions: [{ topic, partitions: [0] }],
+  })
+  assert.equal(elected.replicaElectionResults[0]?.partitionResult[0]?.errorCode, ErrorCode.ELECTION_NOT_NEEDED)
+  const quorum = await caller.call(DescribeQuorumRequest, DescribeQuorumResponse, {
+    topics: [{ topicName: '__cluster_metadata', partitions: [{ partitionIndex: 0 }] }],
+  })
+  assert.equal(quorum.topics[0]?.partitions[0]?.currentVoters.length, 1)
+  const unknown = await caller.call(UnregisterBrokerRequest, UnregisterBrokerResponse, { brokerId: 77 })
+  assert.equal(unknown.errorCode, ErrorCode.BROKER_ID_NOT_REGISTERED)
 }
 
 async function group(caller: Caller, topic: string, topicId: string, groupId: string): Promise<void> {

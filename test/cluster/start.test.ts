@@ -107,7 +107,7 @@ test('the metrics say what was asked, what the logs hold, who lags, and how each
   const connection = await raw.RawConnection.open(broker.port)
   assert.equal(await raw.createTopic(connection, 'watched', 1), 0)
   assert.equal((await raw.produce(connection, 'watched', 0, batch(['a', 'b', 'c']))).error, 0)
-  assert.equal(await raw.findCoordinator(connection, 'readers'), 0)
+  assert.equal((await raw.findCoordinator(connection, 'readers')).error, 0)
   assert.equal(await raw.commitOffset(connection, 'readers', 'watched', 0, 1), 0)
   const text = await (await fetch(url)).text()
   const value = (series: string): number => {
@@ -148,7 +148,7 @@ test('another number of shards at the next start keeps every record and every co
   const written = new Map<number, string[]>()
   const connection = await raw.RawConnection.open(broker.port)
   assert.equal(await raw.createTopic(connection, 'moved', partitions), 0)
-  assert.equal(await raw.findCoordinator(connection, 'readers'), 0)
+  assert.equal((await raw.findCoordinator(connection, 'readers')).error, 0)
   const produceRound = async (on: raw.RawConnection, round: string): Promise<void> => {
     for (let partition = 0; partition < partitions; partition++) {
       const values = [`${round}-${partition}-a`, `${round}-${partition}-b`]

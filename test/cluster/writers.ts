@@ -1,11 +1,14 @@
-// Three producers that write through a crash of the broker and remember what was acknowledged.
+// Producers that write through the crash of a broker and remember what was acknowledged.
 //
-// Each round of kill.ts makes new ones. Every record's value is unique, so what the log holds can be told record by record:
+// Each round of kill.ts and of faults.ts makes new ones. Every record's value is unique, so what the log holds can be told record by record:
 // acknowledged, merely attempted, doubled, or never sent.
 
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import kafkajs from 'kafkajs'
-import type { Child } from '../support/process.ts'
+import { startKafkaTool } from '../support/kafka.ts'
+import { type Child, temporaryDirectory } from '../support/process.ts'
 import { startLibrdkafka } from '../support/python.ts'
 import { initProducerId, type ProduceAnswer, produce, RawConnection, recordBatch } from '../support/raw.ts'
 
@@ -37,13 +40,14 @@ abstract class Numbered implements Writer {
   readonly topic: string
   readonly acknowledged: Acknowledged[] = []
   protected readonly prefix: string
-  protected readonly port: number
+  protected readonly bootstrap: string
   protected readonly partitions: number
   protected next = 0
   protected stopping = false
 
-  constructor(port: number, topic: string, prefix: string, partitions: number) {
-    this.port = port
+  /** @param bootstrap host:port of one broker, or of several with commas between */
+  constructor(bootstrap: string, topic: string, prefix: string, partitions: number) {
+    this.bootstrap = bootstrap
     this.topic = topic
     this.prefix = prefix
     this.partitions = partitions
@@ -64,16 +68,20 @@ abstract class Numbered implements Writer {
 
 /** kafkajs with acks=all and its own retries; without idempotence a retry may write twice. */
 export class KafkajsWriter extends Numbered {
-  readonly name = 'kafkajs'
-  readonly mayDuplicate = true
+  readonly name: string = 'kafkajs'
+  readonly mayDuplicate: boolean = true
   #loops: Promise<void>[] = []
   #producer: kafkajs.Producer | undefined
 
   async start(): Promise<void> {
     const retry = { initialRetryTime: 30, maxRetryTime: 200, retries: 200 }
-    const brokers = [`127.0.0.1:${this.port}`]
+    const brokers = this.bootstrap.split(',')
     const kafka = new Kafka({ clientId: 'kill', brokers, logLevel: logLevel.NOTHING, retry, requestTimeout: 5000 })
-    this.#producer = kafka.producer({ createPartitioner: Partitioners.DefaultPartitioner })
+    this.#producer = kafka.producer({
+      createPartitioner: Partitioners.DefaultPartitioner,
+      idempotent: !this.mayDuplicate,
+      maxInFlightRequests: this.mayDuplicate ? undefined : 1,
+    })
     await this.#producer.connect()
     this.#loops = Array.from({ length: this.partitions }, (_, partition) => this.#loop(partition))
   }
@@ -101,6 +109,12 @@ export class KafkajsWriter extends Numbered {
   }
 }
 
+/** kafkajs with idempotence, which it calls experimental. */
+export class IdempotentKafkajsWriter extends KafkajsWriter {
+  override readonly name = 'kafkajs, idempotent'
+  override readonly mayDuplicate = false
+}
+
 /** librdkafka with idempotence, in a process of its own. */
 export class LibrdkafkaWriter extends Numbered {
   readonly name = 'librdkafka, idempotent'
@@ -108,7 +122,7 @@ export class LibrdkafkaWriter extends Numbered {
   #child: Child | undefined
 
   async start(): Promise<void> {
-    this.#child = startLibrdkafka(['stream', `127.0.0.1:${this.port}`, this.topic, this.prefix, '0'])
+    this.#child = startLibrdkafka(['stream', this.bootstrap, this.topic, this.prefix, '0'])
     await this.#child.waitFor(/\n/, 30_000)
   }
 
@@ -141,6 +155,49 @@ interface Pending {
 
 /** Errors after which the same batch is sent again; a gap is one, because what came before it is sent again too. */
 const retriable = new Set([3, 5, 6, 7, 13, 14, 19, 20, 45, 56])
+
+/** Kafka's own verifiable producer (idempotent, acks=all), in a process of its own. */
+export class JavaWriter extends Numbered {
+  readonly name = 'java, idempotent'
+  readonly mayDuplicate = false
+  #child: Child | undefined
+
+  async start(): Promise<void> {
+    const properties = join(await temporaryDirectory('java-writer'), 'producer.properties')
+    writeFileSync(
+      properties,
+      'enable.idempotence=true\nretries=2147483647\ndelivery.timeout.ms=90000\nrequest.timeout.ms=5000\nlinger.ms=5\nretry.backoff.ms=50\n',
+    )
+    this.#child = startKafkaTool('verifiable-producer', [
+      ...['--bootstrap-server', this.bootstrap, '--topic', this.topic, '--acks', '-1', '--throughput', '2000'],
+      ...['--value-prefix', String(this.#number), '--command-config', properties],
+    ])
+    await this.#child.waitFor(/producer_send_success/, 60_000)
+  }
+
+  async stop(): Promise<void> {
+    const child = this.#child
+    if (child === undefined) return
+    await child.stop('SIGTERM', 100_000)
+    for (const line of child.stdout.split('\n')) {
+      if (!line.startsWith('{')) continue
+      const event = JSON.parse(line) as { name: string; value: string; partition: number; offset: number }
+      if (event.name === 'producer_send_error') throw new Error(`the Java producer gave up on a record: ${line}`)
+      if (event.name !== 'producer_send_success') continue
+      this.acknowledged.push({ value: event.value, partition: event.partition, offset: event.offset })
+    }
+  }
+
+  /** Its values are `<number>.<count>`. */
+  override attempted(value: string): boolean {
+    return value.startsWith(`${this.#number}.`)
+  }
+
+  /** The tool takes a number only. */
+  get #number(): number {
+    return Number(this.prefix.replaceAll(/\D/g, ''))
+  }
+}
 
 /** An idempotent producer by hand: three batches in flight per partition, sent again in order after every failure. */
 export class RawIdempotentWriter extends Numbered {
@@ -176,7 +233,8 @@ export class RawIdempotentWriter extends Numbered {
     this.#connection ??= (async () => {
       for (;;) {
         try {
-          return await RawConnection.open(this.port)
+          const [host = '', port] = this.bootstrap.split(':')
+          return await RawConnection.open(Number(port), host)
         } catch {
           await sleep(20)
         }

@@ -32,6 +32,8 @@ export interface SimulatedDiskOptions {
   readonly crashAtOperation?: number
   /** Wall clock for modification times. Default: always 0. */
   readonly nowMs?: () => number
+  /** Takes the place of 'delivery': the caller completes each operation when it sees fit. Ignored once the power has gone. */
+  readonly deliver?: (operation: Operation, path: string, complete: () => void) => void
 }
 
 export type Operation =
@@ -87,7 +89,7 @@ export class SimulatedDisk implements Disk {
   readonly random: SeededRandom
   readonly #options: SimulatedDiskOptions
   readonly #root: DirectoryInode
-  readonly #names = new NameJournal()
+  readonly #names: NameJournal
   readonly #faults: { fault: Fault; after: number; count: number }[] = []
   readonly #locks = new Set<DirectoryInode>()
   #pending: Pending[] = []
@@ -95,13 +97,14 @@ export class SimulatedDisk implements Disk {
   #crashed = false
   #tellCrashed: () => void
 
-  constructor(options: SimulatedDiskOptions, root?: DirectoryInode) {
+  constructor(options: SimulatedDiskOptions, root?: DirectoryInode, names = new NameJournal()) {
     this.#options = options
     this.direct = options.direct ?? true
     this.capacityBytes = options.capacityBytes ?? CAPACITY_BYTES
     this.crashAtOperation = options.crashAtOperation ?? Number.POSITIVE_INFINITY
     this.random = new SeededRandom(options.seed)
     this.#root = root ?? new DirectoryInode()
+    this.#names = names
     const { promise, resolve } = Promise.withResolvers<void>()
     this.whenCrashed = promise
     this.#tellCrashed = resolve
@@ -184,11 +187,73 @@ export class SimulatedDisk implements Disk {
     )
   }
 
+  /**
+   * The disk as the next process finds it when this one was killed: the machine still remembers what was written and not synced.
+   * Nothing that was in flight is answered; some of it has happened.
+   */
+  reopen(options: Partial<SimulatedDiskOptions> = {}): SimulatedDisk {
+    this.#crashed = true
+    for (const pending of this.random.shuffle(this.#pending)) pending.interrupt?.()
+    this.#pending = []
+    this.#tellCrashed()
+    return new SimulatedDisk(
+      {
+        ...this.#options,
+        capacityBytes: this.capacityBytes,
+        seed: this.random.uint32(),
+        crashAtOperation: Number.POSITIVE_INFINITY,
+        ...options,
+      },
+      this.#root,
+      this.#names,
+    )
+  }
+
   /** Turns one bit of a stored file. */
   flipBit(path: string, position: number, bit = 0): void {
     const inode = this.#find(path)
     if (inode?.kind !== 'file') throw new DiskError('ENOENT', 'flipBit', path)
     inode.flipBit(position, bit)
+  }
+
+  /**
+   * Lets stored bits rot, in cache and on disk alike: one bit in each of up to `count` places, chosen by the seed among the bytes that
+   * were ever written.
+   * @param choose the files that may be hit, by path; all when left out
+   * @returns where, in the order it happened
+   */
+  rot(
+    count: number,
+    choose: (path: string) => boolean = () => true,
+  ): { path: string; position: number; bit: number }[] {
+    const files: { path: string; inode: FileInode; sectors: number[] }[] = []
+    for (const path of this.paths()) {
+      const inode = this.#find(path)
+      if (!choose(path) || inode?.kind !== 'file') continue
+      const sectors = inode.writtenSectors()
+      if (sectors.length > 0) files.push({ path, inode, sectors })
+    }
+    const hits: { path: string; position: number; bit: number }[] = []
+    for (; count > 0 && files.length > 0; count -= 1) {
+      const { path, inode, sectors } = this.random.pick(files)
+      const position = this.random.pick(sectors) * SECTOR_BYTES + this.random.below(SECTOR_BYTES)
+      const bit = this.random.below(8)
+      inode.flipBit(position, bit)
+      hits.push({ path, position, bit })
+    }
+    return hits
+  }
+
+  /** The machine with a new, empty disk in place of this one, whose content is lost as a whole. */
+  replaced(options: Partial<SimulatedDiskOptions> = {}): SimulatedDisk {
+    this.crash()
+    return new SimulatedDisk({
+      ...this.#options,
+      capacityBytes: this.capacityBytes,
+      seed: this.random.uint32(),
+      crashAtOperation: Number.POSITIVE_INFINITY,
+      ...options,
+    })
   }
 
   /** What a file shows to the running process, without an operation. */
@@ -398,14 +463,23 @@ export class SimulatedDisk implements Disk {
       }
     }
     const faulty = fault !== undefined && !FAULTS_WITH_EFFECT.has(operation)
-    this.#pending.push({
+    const pending: Pending = {
       turns: 1 + this.random.below(this.#options.turnsMax ?? 4),
       complete: faulty ? () => reject(new DiskError(fault, operation, path)) : complete,
       interrupt: faulty ? undefined : interrupt,
-    })
+    }
+    this.#pending.push(pending)
     if (this.operationCount >= this.crashAtOperation) this.crash()
-    else this.#schedule()
+    else if (this.#options.deliver === undefined) this.#schedule()
+    else this.#options.deliver(operation, path, () => this.#complete(pending))
     return promise
+  }
+
+  #complete(pending: Pending): void {
+    const at = this.#pending.indexOf(pending)
+    if (this.#crashed || at < 0) return
+    this.#pending.splice(at, 1)
+    pending.complete()
   }
 
   #nextFault(operation: Operation, path: string): string | undefined {

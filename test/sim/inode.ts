@@ -168,6 +168,12 @@ export class FileInode {
     }
   }
 
+  /** Sectors that hold something and lie inside the file, in order. */
+  writtenSectors(): number[] {
+    const sectors = [...this.#visible.keys()].filter((sector) => sector * SECTOR_BYTES < this.sizeBytes)
+    return sectors.sort((a, b) => a - b)
+  }
+
   /** What is left after power loss: each unsynced write is lost, kept, or torn at sectors; size changes are kept in order. */
   afterCrash(random: SeededRandom): FileInode {
     const survives = new Map<number, (sector: number) => boolean>()

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Disk, File, FileStat } from '../../storage/disk.ts'
 import type { SimulatedDisk } from './disk.ts'
-import { Workload } from './storage-workload.ts'
+import { Workload, type WorkloadOptions } from './storage-workload.ts'
 
 const SEEDS = Number(process.env.SEEDS ?? 60)
 const FROM = Number(process.env.FROM ?? 1)
@@ -14,18 +14,24 @@ const FROM = Number(process.env.FROM ?? 1)
 test('nothing acknowledged is lost or changed whenever the power goes', async (t) => {
   let crashPoints = 0
   let acked = 0
+  let reverted = 0
+  let installs = 0
   for (let seed = FROM; seed < FROM + SEEDS; seed++) {
     try {
       const report = await new Workload({ seed, steps: 150, crashes: 6 }).run()
       crashPoints += report.crashPoints
       acked += report.acked
+      reverted += report.reverted
+      installs += report.installs
     } catch (error) {
       throw new Error(`seed ${seed}: ${(error as Error).message}`, { cause: error })
     }
   }
   t.diagnostic(`${SEEDS} seeds from ${FROM}, ${crashPoints} crashes, ${acked} acknowledged rounds`)
+  t.diagnostic(`${installs} snapshots installed, ${reverted} crashes left an earlier log`)
   assert.ok(crashPoints >= SEEDS)
   assert.ok(acked > 0)
+  assert.ok(installs > 0)
 })
 
 /** A file that does what another one does, but for one bug. */
@@ -97,11 +103,69 @@ function plant(disk: SimulatedDisk, bug: Bug): Disk {
   }
 }
 
+type Tamper = NonNullable<WorkloadOptions['tamper']>
+
+/** Mistakes in what a follower does, each planted into every group. */
+const FOLLOWER_BUGS: Readonly<Record<string, Tamper>> = {
+  'a truncation is not journaled': (group) => {
+    group.truncateTail = function (index) {
+      this.cutTail(index)
+      if (this.durableIndex >= index) this.durableIndex = index - 1
+    }
+  },
+  'the durable index goes on behind a truncation as if nothing had been cut': (group) => {
+    const { onRound } = group
+    let largest = 0
+    group.onRound = function (lastIndex) {
+      largest = Math.max(largest, lastIndex)
+      onRound.call(this, Math.min(largest, this.lastIndex))
+    }
+  },
+  'a term and a vote are not journaled': (group) => {
+    group.saveHardState = function (term, votedFor) {
+      this.term = term
+      this.votedFor = votedFor
+    }
+  },
+  'a log start is not journaled': (group) => {
+    group.trimPrefix = function (offset) {
+      this.logStartOffset = Math.max(this.logStartOffset, offset)
+    }
+  },
+  'terms without records are forgotten at a checkpoint': (group) => {
+    const { state } = group
+    group.state = function () {
+      const whole = state.call(this)
+      const runs: number[] = []
+      for (let at = 0; at < whole.runs.length; at += 3) {
+        if (whole.runs[at + 5] !== whole.runs[at + 2]) runs.push(...whole.runs.slice(at, at + 3))
+      }
+      return { ...whole, runs }
+    }
+  },
+  'the segments of the earlier log go before the snapshot is durable': (group, disk) => {
+    const { installSnapshot } = group
+    group.installSnapshot = function (install) {
+      const segments = this.files?.segments ?? []
+      installSnapshot.call(this, install)
+      for (const segment of segments) void disk.remove(segment.path('.log'))
+    }
+  },
+  'a log begins anew with the snapshot of the earlier one': (group) => {
+    const { installSnapshot } = group
+    group.installSnapshot = function (install) {
+      installSnapshot.call(this, { ...install, snapshot: this.snapshotProvider?.() ?? install.snapshot })
+    }
+  },
+}
+
 /** What the first seed that notices a bug says, undefined when none does. */
-async function noticed(bug: Bug, seeds: number): Promise<string | undefined> {
+async function noticed(bug: Bug | Tamper, seeds: number): Promise<string | undefined> {
+  const planted =
+    typeof bug === 'function' ? { tamper: bug } : { wrap: (disk: SimulatedDisk): Disk => plant(disk, bug) }
   for (let seed = 1; seed <= seeds; seed++) {
     try {
-      await new Workload({ seed, steps: 150, crashes: 6, wrap: (disk) => plant(disk, bug) }).run()
+      await new Workload({ seed, steps: 150, crashes: 6, ...planted }).run()
     } catch (error) {
       return `seed ${seed}: ${(error as Error).message}`
     }
@@ -116,6 +180,14 @@ test('a disk that is passed on unchanged makes no difference', async () => {
 for (const bug of ['journal write not durable', 'segment not synced', 'directory not synced'] as const) {
   test(`a planted bug is found out: ${bug}`, async (t) => {
     const finding = await noticed(bug, 60)
+    assert.ok(finding !== undefined, `no seed noticed: ${bug}`)
+    t.diagnostic(finding)
+  })
+}
+
+for (const [bug, tamper] of Object.entries(FOLLOWER_BUGS)) {
+  test(`a planted bug is found out: ${bug}`, async (t) => {
+    const finding = await noticed(tamper, 60)
     assert.ok(finding !== undefined, `no seed noticed: ${bug}`)
     t.diagnostic(finding)
   })

@@ -5,6 +5,7 @@
 
 import { Arena } from '../../storage/arena.ts'
 import type { Disk, DiskError } from '../../storage/disk.ts'
+import { BATCH_KIND, FORGOTTEN_KIND, type LogEntry } from '../../storage/entry-read.ts'
 import type { GroupLog, LogConfig } from '../../storage/log.ts'
 import { DEFAULT_LOG_CONFIG } from '../../storage/log.ts'
 import { ShardStorage } from '../../storage/shard-storage.ts'
@@ -20,6 +21,8 @@ export interface WorkloadOptions {
   readonly crashes: number
   /** Wraps the disk, to plant a bug. */
   readonly wrap?: (disk: SimulatedDisk) => Disk
+  /** Gets every group when it is made or found, to plant a bug. */
+  readonly tamper?: (group: GroupLog, disk: Disk) => void
 }
 
 /** What an item of a group's log must look like. */
@@ -32,14 +35,36 @@ interface Item {
   bytes: Uint8Array
 }
 
+/** The log as it was before something that is not known to be durable took its place. */
+interface Earlier {
+  readonly items: Item[]
+  readonly base: Base
+  readonly commitIndex: number
+  readonly committedOffset: number
+  readonly logStartOffset: number
+  readonly ackedLogStart: number
+  /** What came in its place is durable when this index is. */
+  index: number
+}
+
+/** What a log begins behind. */
+interface Base {
+  readonly index: number
+  readonly term: number
+  readonly offset: number
+}
+
+const NOTHING: Base = { index: 0, term: -1, offset: 0 }
+
 interface GroupModel {
   groupId: number
   directory: string
   config: LogConfig
-  /** By index order; what was truncated is gone. */
+  /** The snapshot that was installed last. */
+  base: Base
+  /** By index order, from the base on; what was truncated is gone. */
   items: Item[]
-  /** The log as it was before a truncation that is not known to be durable. */
-  alternatives: Item[][]
+  alternatives: Earlier[]
   lastIndex: number
   logEndOffset: number
   /** Everything up to here was reported durable. */
@@ -47,6 +72,8 @@ interface GroupModel {
   commitIndex: number
   committedOffset: number
   logStartOffset: number
+  /** The log start that was reported durable. */
+  ackedLogStart: number
   /** Durable term and vote, and the last ones written. */
   ackedTerm: number
   ackedVote: number
@@ -61,10 +88,13 @@ interface GroupModel {
 export interface RunReport {
   operations: number
   crashPoints: number
-  rolls: number
-  recycles: number
   acked: number
   deletedSegments: number
+  truncations: number
+  overwrites: number
+  installs: number
+  /** Crashes that left the log as it was before a truncation or an installation. */
+  reverted: number
 }
 
 const JOURNAL_FILE_BYTES = 32 * 1024
@@ -86,7 +116,16 @@ function sameContent(stored: Uint8Array, sent: Uint8Array): boolean {
 }
 
 export class Workload {
-  readonly report: RunReport = { operations: 0, crashPoints: 0, rolls: 0, recycles: 0, acked: 0, deletedSegments: 0 }
+  readonly report: RunReport = {
+    operations: 0,
+    crashPoints: 0,
+    acked: 0,
+    deletedSegments: 0,
+    truncations: 0,
+    overwrites: 0,
+    installs: 0,
+    reverted: 0,
+  }
   readonly #options: WorkloadOptions
   readonly #random: SeededRandom
   #disk: SimulatedDisk
@@ -130,7 +169,7 @@ export class Workload {
     await this.#live(steps)
     if (!this.#disk.crashed) {
       await this.#settle()
-      await this.#storage.close()
+      await Promise.race([this.#storage.close(), this.#disk.whenCrashed])
     }
     this.#disk = this.#disk.restart()
     await this.#open(Number.POSITIVE_INFINITY)
@@ -192,10 +231,12 @@ export class Workload {
       )
       model.ackedIndex = group.durableIndex
       model.created = true
+      // A durable index speaks for the log as it is now, not for what was cut off.
+      model.alternatives = model.alternatives.filter((earlier) => earlier.index > group.durableIndex)
       if (group.hardStateDurable) {
         model.ackedTerm = model.term
         model.ackedVote = model.vote
-        // Each truncation is followed by a hard state, so it is durable too.
+        // Each truncation and installation is followed by a hard state, so it is durable too.
         model.alternatives = []
       }
       this.report.acked += 1
@@ -235,7 +276,9 @@ export class Workload {
     if (chance < 55) this.#append(model, group)
     else if (chance < 60) this.#appendEntry(model, group)
     else if (chance < 80) this.#commit(model, group)
-    else if (chance < 83) this.#truncate(model, group)
+    else if (chance < 82) this.#truncate(model, group)
+    else if (chance < 84) this.#overwrite(model, group)
+    else if (chance < 85) this.#install(model, group)
     else if (chance < 87) this.#hardState(model, group)
     else if (chance < 90) this.#trim(model, group)
     else if (chance < 91) this.#remove(model)
@@ -264,11 +307,14 @@ export class Workload {
     // Few names, so that a new group often gets the directory of one that is on its way out.
     const directory = `/data/t-${this.#random.below(8)}`
     for (const other of this.#models.values()) if (other.directory === directory) return
-    const group = this.#storage.create(groupId, directory, config)
+    const snapshot = this.#random.chance(0.5) ? snapshotOf(0) : undefined
+    const group = this.#storage.create(groupId, directory, config, snapshot)
+    this.#tamper(group)
     const model: GroupModel = {
       groupId,
       directory,
       config,
+      base: NOTHING,
       items: [],
       alternatives: [],
       lastIndex: 0,
@@ -277,6 +323,7 @@ export class Workload {
       commitIndex: 0,
       committedOffset: 0,
       logStartOffset: 0,
+      ackedLogStart: 0,
       ackedTerm: -1,
       ackedVote: -1,
       term: -1,
@@ -290,11 +337,11 @@ export class Workload {
   }
 
   #provide(model: GroupModel, group: GroupLog): void {
-    group.snapshotProvider = () => {
-      const bytes = new Uint8Array(8)
-      new DataView(bytes.buffer).setFloat64(0, model.commitIndex)
-      return bytes
-    }
+    group.snapshotProvider = () => snapshotOf(model.commitIndex)
+  }
+
+  #tamper(group: GroupLog): void {
+    this.#options.tamper?.(group, this.#disk)
   }
 
   #append(model: GroupModel, group: GroupLog): void {
@@ -306,12 +353,27 @@ export class Workload {
     const size = this.#random.chance(0.03) ? 9000 + this.#random.below(20_000) : this.#random.below(1200)
     const batch = makeBatch(count, size, this.#seedOfBatch++, this.#seedOfBatch * 10)
     if (!this.#storage.canAccept(batch.length)) return
-    const term = Math.max(model.term, group.lastTerm, 0)
+    const term = this.#beginTerm(model, group)
     const item = { index: model.lastIndex + 1, span: count, term, baseOffset: model.logEndOffset, bytes: batch }
     group.appendBatch(term, item.index, item.baseOffset, batch, -1)
     model.items.push(item)
     model.lastIndex += count
     model.logEndOffset += count
+  }
+
+  /** A term begins with an entry, as each leader's does. @returns the term to append in */
+  #beginTerm(model: GroupModel, group: GroupLog): number {
+    const term = Math.max(model.term, group.lastTerm, 0)
+    if (term === group.lastTerm) return term
+    if (term > model.term) {
+      model.term = term
+      group.saveHardState(term, model.vote)
+    }
+    group.appendEntry(term, model.lastIndex + 1, 1, new Uint8Array(0))
+    model.lastIndex += 1
+    const { lastIndex, logEndOffset } = model
+    model.items.push({ index: lastIndex, span: 0, term, baseOffset: logEndOffset, bytes: new Uint8Array(0) })
+    return term
   }
 
   #appendEntry(model: GroupModel, group: GroupLog): void {
@@ -330,24 +392,78 @@ export class Workload {
     group.commit(model.commitIndex, model.committedOffset)
   }
 
+  /** A new leader's log differs from some uncommitted entry on. */
   #truncate(model: GroupModel, group: GroupLog): void {
-    const index = model.commitIndex + 1 + this.#random.below(4)
-    const item = model.items.find((other) => other.index >= index)
-    if (item === undefined) return
+    const uncommitted = model.items.filter((other) => other.index > model.commitIndex)
+    if (uncommitted.length === 0) return
+    // Mostly a little, sometimes all.
+    const last = Math.min(uncommitted.length, this.#random.chance(0.8) ? 3 : uncommitted.length)
+    const item = uncommitted[uncommitted.length - 1 - this.#random.below(last)]!
+    this.#remember(model, item.index)
     group.truncateTail(item.index)
-    model.alternatives.push(model.items)
     model.items = model.items.filter((other) => other.index < item.index)
     model.lastIndex = item.index - 1
     model.logEndOffset = item.baseOffset
     model.ackedIndex = Math.min(model.ackedIndex, model.lastIndex)
+    this.report.truncations += 1
     // The replacement is written in a later term, as Raft has it.
     this.#hardState(model, group)
     check(group.lastIndex === model.lastIndex, 'truncation leaves what is before', group.lastIndex, model.lastIndex)
+    check(group.durableIndex <= model.lastIndex, 'what was cut is not durable', group.durableIndex, model.lastIndex)
+  }
+
+  /** What a follower does with a new leader's append: cut, and write other entries under the same indexes, in one round. */
+  #overwrite(model: GroupModel, group: GroupLog): void {
+    if (this.#random.chance(0.5)) this.#append(model, group)
+    if (this.#random.chance(0.5)) this.#storage.flush()
+    this.#truncate(model, group)
+    for (let count = 1 + this.#random.below(3); count > 0; count--) this.#append(model, group)
+    this.report.overwrites += 1
+    this.#endangerSoon()
+  }
+
+  /** What replaces acknowledged data is best interrupted right there. */
+  #endangerSoon(): void {
+    if (!this.#random.chance(0.1)) return
+    this.#storage.flush()
+    const soon = this.#disk.operationCount + 1 + this.#random.below(5)
+    this.#disk.crashAtOperation = Math.min(this.#disk.crashAtOperation, soon)
+  }
+
+  /** What a follower does that is behind the log start of its leader. */
+  #install(model: GroupModel, group: GroupLog): void {
+    const index = Math.max(model.lastIndex - this.#random.below(5), model.commitIndex + 1) + this.#random.below(40)
+    const skipped = index - model.commitIndex
+    const offset = model.groupId === 0 ? 0 : model.committedOffset + this.#random.below(skipped + 1)
+    const logStartOffset = this.#random.below(offset + 1)
+    const term = Math.max(model.term, group.lastTerm, 0) + 1
+    this.#remember(model, index)
+    const ackedIndex = Math.min(model.ackedIndex, model.commitIndex)
+    group.installSnapshot({ index, term, offset, logStartOffset, snapshot: snapshotOf(index) })
+    model.base = { index, term, offset }
+    model.items = []
+    model.lastIndex = model.commitIndex = index
+    model.logEndOffset = model.committedOffset = offset
+    model.logStartOffset = logStartOffset
+    model.ackedLogStart = 0
+    model.ackedIndex = ackedIndex
+    this.report.installs += 1
+    model.term = term - 1
+    this.#hardState(model, group)
+    check(group.durableIndex <= ackedIndex, 'an installation is not durable at once', group.durableIndex, ackedIndex)
+    if (this.#random.chance(0.5)) this.#append(model, group)
+    this.#endangerSoon()
+  }
+
+  #remember(model: GroupModel, index: number): void {
+    for (const earlier of model.alternatives) earlier.index = Math.min(earlier.index, index)
+    const { items, base, commitIndex, committedOffset, logStartOffset, ackedLogStart } = model
+    model.alternatives.push({ items, base, commitIndex, committedOffset, logStartOffset, ackedLogStart, index })
   }
 
   #hardState(model: GroupModel, group: GroupLog): void {
     model.term = Math.max(model.term, group.lastTerm) + 1
-    model.vote = this.#random.below(3)
+    model.vote = this.#random.below(3) * 2 ** 32 + this.#random.below(3)
     group.saveHardState(model.term, model.vote)
   }
 
@@ -356,6 +472,13 @@ export class Workload {
     const offset = Math.min(model.committedOffset, group.logStartOffset + this.#random.below(30))
     group.trimPrefix(offset)
     model.logStartOffset = group.logStartOffset
+    const { base } = model
+    group.whenJournaled().then(
+      () => {
+        if (model.base === base) model.ackedLogStart = Math.max(model.ackedLogStart, offset)
+      },
+      (error) => this.#failures.push(error),
+    )
   }
 
   #remove(model: GroupModel): void {
@@ -366,19 +489,33 @@ export class Workload {
   }
 
   #read(model: GroupModel, group: GroupLog): void {
+    if (this.#random.chance(0.4)) this.#readEntries(model, group)
     if (model.groupId === 0) return
-    const start = group.logStartOffset
+    const start = Math.max(group.logStartOffset, model.base.offset)
     const offset = start + this.#random.below(Math.max(1, model.committedOffset - start))
     if (offset >= model.committedOffset) return
     const items = model.items
     const committed = model.committedOffset
     const expect = async (): Promise<void> => {
       const result = await group.read(offset, 1 + this.#random.below(20_000), committed, true)
-      if (!group.removed && offset >= group.logStartOffset) {
+      // Also when a snapshot came meanwhile nothing else may be read than what was there, or nothing.
+      if (!group.removed && offset >= group.logStartOffset && model.items === items) {
         check(result.bytes > 0, 'a committed offset is readable', group.groupId, offset, group.logStartOffset)
         compareBatches(batchesOf(result), items, offset, false)
       }
       result.release()
+    }
+    expect().catch((error) => this.#failures.push(error))
+  }
+
+  /** What is sent to a peer: from anywhere in the log, committed or not, while appends, truncations and retention go on. */
+  #readEntries(model: GroupModel, group: GroupLog): void {
+    const { items, base } = model
+    const fromIndex = group.firstIndex + this.#random.below(group.lastIndex - group.firstIndex + 2)
+    const expect = async (): Promise<void> => {
+      const read = await group.readEntries(fromIndex, 1 + this.#random.below(20_000))
+      if (model.base === base && !group.removed) compareEntries(read.entries, items, group, fromIndex)
+      read.release()
     }
     expect().catch((error) => this.#failures.push(error))
   }
@@ -398,6 +535,7 @@ export class Workload {
         continue
       }
       group.config = model.config
+      this.#tamper(group)
       await this.#verifyGroup(model, group)
       if (this.#disk.crashed) return
     }
@@ -431,6 +569,7 @@ export class Workload {
       check(group.votedFor === model.ackedVote, 'the acknowledged vote is kept', groupId)
     check(group.logStartOffset <= Math.max(model.committedOffset, 0), 'the log starts below its committed end', groupId)
     const snapshotIndex = group.snapshot === undefined ? 0 : new DataView(group.snapshot.buffer).getFloat64(0)
+    check(group.snapshotIndex >= snapshotIndex, 'the snapshot is of its index', groupId, group.snapshotIndex)
     check(
       snapshotIndex <= group.lastIndex,
       'a snapshot is not ahead of the log',
@@ -438,18 +577,31 @@ export class Workload {
       snapshotIndex,
       group.lastIndex,
     )
-    // What was not acknowledged may be gone; what is left is the prefix.
-    const prefixes = [model.items, ...model.alternatives].map((items) =>
-      items.filter((item) => item.index <= group.lastIndex),
-    )
-    const found = prefixes.find((items) => {
-      const last = items.at(-1)
-      if (last === undefined) return group.lastIndex === 0
+    // What was not acknowledged may be gone; what is left is the prefix, of this log or of one that it took the place of.
+    const logs = [{ ...model, index: Number.POSITIVE_INFINITY }, ...model.alternatives]
+    const found = logs.find(({ items, base }) => {
+      const last = items.findLast((item) => item.index <= group.lastIndex)
+      if (last === undefined) return group.lastIndex === base.index && group.lastTerm === base.term
       return last.index + Math.max(1, last.span) - 1 === group.lastIndex && last.term === group.lastTerm
     })
     check(found !== undefined, 'nothing comes from nowhere', groupId, group.lastIndex, group.lastTerm)
-    model.items = found
+    if (found !== logs[0]) this.report.reverted += 1
+    const { base } = found
+    model.base = base
+    model.items = found.items.filter((item) => item.index <= group.lastIndex)
+    model.commitIndex = found.commitIndex
+    model.committedOffset = found.committedOffset
+    model.ackedLogStart = found.ackedLogStart
     model.alternatives = []
+    check(
+      group.logStartOffset >= found.ackedLogStart,
+      'an acknowledged log start is kept',
+      groupId,
+      group.logStartOffset,
+      found.ackedLogStart,
+    )
+    check(group.firstIndex > base.index, 'nothing is left of a log that was given up', groupId, group.firstIndex)
+    check(snapshotIndex >= base.index, 'the snapshot came with the log', groupId, snapshotIndex, base.index)
     model.lastIndex = group.lastIndex
     model.logEndOffset = group.logEndOffset
     model.ackedIndex = group.lastIndex
@@ -493,6 +645,7 @@ export class Workload {
     })
     const expected = model.items.filter((item) => item.index > snapshotIndex).map((item) => item.index)
     if (this.#disk.crashed) return
+    this.#verifyRuns(model, group)
     check(
       visited.join() === expected.join(),
       'replay shows what the snapshot lacks',
@@ -501,16 +654,56 @@ export class Workload {
       visited.join(),
       expected.join(),
     )
-    group.commit(group.lastIndex, group.logEndOffset)
-    model.commitIndex = group.lastIndex
-    model.committedOffset = group.logEndOffset
+    group.commit(model.commitIndex, model.committedOffset)
+    if (this.#random.chance(0.5)) {
+      group.commit(group.lastIndex, group.logEndOffset)
+      model.commitIndex = group.lastIndex
+      model.committedOffset = group.logEndOffset
+    }
     model.logStartOffset = group.logStartOffset
     if (groupId !== 0) await this.#verifyContent(model, group)
+    await this.#verifyEntries(model, group)
     this.#provide(model, group)
   }
 
+  /** Index, term and offset say the same of every entry that is held. */
+  #verifyRuns(model: GroupModel, group: GroupLog): void {
+    const { groupId, firstIndex } = group
+    let term = Math.max(0, model.base.term)
+    for (const item of model.items) {
+      const lastIndex = item.index + Math.max(1, item.span) - 1
+      if (lastIndex === firstIndex - 1)
+        check(group.prevTerm === item.term, 'the term before the first is known', groupId)
+      if (item.index >= firstIndex) {
+        if (item.index === firstIndex)
+          check(group.prevTerm === term, 'the term before the first is known', groupId, term)
+        check(group.termAt(item.index) === item.term, 'each entry keeps its term', groupId, item.index)
+        const after = groupId === 0 ? 0 : item.baseOffset + item.span
+        check(group.offsetAfter(lastIndex) === after, 'each index knows its offset', groupId, lastIndex, after)
+        if (item.span > 0) {
+          check(group.indexOfOffset(item.baseOffset) === item.index, 'each offset knows its index', groupId, item.index)
+        }
+      }
+      term = item.term
+    }
+  }
+
+  /** All entries as they would be sent to a peer. */
+  async #verifyEntries(model: GroupModel, group: GroupLog): Promise<void> {
+    let index = group.firstIndex
+    while (index <= group.lastIndex && !this.#disk.crashed) {
+      const read = await this.#unlessCrashed(Promise.resolve(group.readEntries(index, 8000)))
+      if (read === undefined) return
+      check(read.entries.length > 0, 'every entry that is held can be read', model.groupId, index, group.lastIndex)
+      compareEntries(read.entries, model.items, group, index)
+      const last = read.entries.at(-1)!
+      index = last.index + last.count
+      read.release()
+    }
+  }
+
   async #verifyContent(model: GroupModel, group: GroupLog): Promise<void> {
-    let offset = group.logStartOffset
+    let offset = Math.max(group.logStartOffset, model.base.offset)
     while (offset < group.logEndOffset && !this.#disk.crashed) {
       const result = await this.#unlessCrashed(Promise.resolve(group.read(offset, 8000, group.logEndOffset, true)))
       if (result === undefined) return
@@ -523,6 +716,35 @@ export class Workload {
 
   async #unlessCrashed<T>(work: Promise<T> | T): Promise<T | undefined> {
     return this.#crashing ? Promise.race([work, this.#disk.whenCrashed.then(() => undefined)]) : work
+  }
+}
+
+function snapshotOf(index: number): Uint8Array {
+  const bytes = new Uint8Array(8)
+  new DataView(bytes.buffer).setFloat64(0, index)
+  return bytes
+}
+
+function compareEntries(
+  entries: readonly LogEntry[],
+  items: readonly Item[],
+  group: GroupLog,
+  fromIndex: number,
+): void {
+  let next = fromIndex
+  for (const entry of entries) {
+    const item = items.find((other) => other.index === entry.index)
+    check(item !== undefined, 'an entry read was appended there', group.groupId, entry.index, fromIndex)
+    check(entry.index <= next && entry.index + entry.count > next, 'no entry is missing', entry.index, next)
+    next = entry.index + entry.count
+    check(entry.term === item.term, 'an entry has its term', group.groupId, entry.index, entry.term, item.term)
+    check(entry.count === Math.max(1, item.span), 'an entry has its indexes', entry.index, entry.count)
+    check(entry.baseOffset === item.baseOffset, 'an entry has its offset', group.groupId, entry.index, entry.baseOffset)
+    check((entry.kind === BATCH_KIND) === item.span > 0, 'an entry has its kind', entry.index, entry.kind)
+    if (item.span > 0) check(sameContent(entry.bytes, item.bytes), 'a batch is sent as it was written', entry.index)
+    else if (entry.kind !== FORGOTTEN_KIND) {
+      check(Buffer.compare(entry.bytes, item.bytes) === 0, 'an entry keeps its payload', entry.index)
+    }
   }
 }
 

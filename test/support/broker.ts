@@ -8,6 +8,8 @@ import { Child, freePort, removeDirectory, repositoryDirectory, temporaryDirecto
 
 export interface MillraceOptions {
   port?: number
+  /** Where clients connect; 127.0.0.1 by default. */
+  host?: string
   /** By default a temporary directory, removed by `close`. */
   dataDir?: string
   shards?: number
@@ -18,6 +20,8 @@ export interface MillraceOptions {
   readyTimeoutMs?: number
   env?: NodeJS.ProcessEnv
   extraArguments?: readonly string[]
+  /** A program and its arguments that runs the broker's command line, such as `ip netns exec NAME`. */
+  wrapper?: readonly string[]
 }
 
 const pinnedNode = join(repositoryDirectory, 'node_modules/.bin/node')
@@ -32,8 +36,10 @@ export function spawnMillrace(port: number, dataDir: string, options: MillraceOp
   if (options.memory !== undefined) args.push('--memory', options.memory)
   args.push('--metrics-port', '0')
   for (const [name, value] of Object.entries(options.properties ?? {})) args.push('--set', `${name}=${value}`)
+  if (options.host !== undefined) args.push('--host', options.host)
   args.push(...(options.extraArguments ?? []))
-  return new Child(nodeProgram, args, { cwd: repositoryDirectory, env: options.env })
+  const [program = nodeProgram, ...before] = [...(options.wrapper ?? []), nodeProgram]
+  return new Child(program, [...before, ...args], { cwd: repositoryDirectory, env: options.env })
 }
 
 /** A running Millrace. */
@@ -64,7 +70,11 @@ export class MillraceBroker {
   }
 
   get bootstrap(): string {
-    return `127.0.0.1:${this.port}`
+    return `${this.host}:${this.port}`
+  }
+
+  get host(): string {
+    return this.#options.host ?? '127.0.0.1'
   }
 
   get pid(): number {

@@ -41,6 +41,11 @@ export const kafkaTools = {
   cluster: 'org.apache.kafka.tools.ClusterTool',
   transactions: 'org.apache.kafka.tools.TransactionsCommand',
   storage: 'kafka.tools.StorageTool',
+  'verifiable-producer': 'org.apache.kafka.tools.VerifiableProducer',
+  'verifiable-consumer': 'org.apache.kafka.tools.VerifiableConsumer',
+  reassign: 'org.apache.kafka.tools.reassign.ReassignPartitionsCommand',
+  'leader-election': 'org.apache.kafka.tools.LeaderElectionCommand',
+  'metadata-quorum': 'org.apache.kafka.tools.MetadataQuorumCommand',
 } as const
 export type KafkaTool = keyof typeof kafkaTools
 
@@ -103,6 +108,11 @@ export function kafkaTool(
   return run('java', [...javaArguments(256, true), kafkaTools[tool], ...args], options)
 }
 
+/** Starts one of Kafka's tools and leaves it running. */
+export function startKafkaTool(tool: KafkaTool, args: readonly string[]): Child {
+  return new Child('java', [...javaArguments(256, true), kafkaTools[tool], ...args])
+}
+
 export interface KafkaOptions {
   /** Broker properties on top of the single-node defaults below. */
   properties?: Readonly<Record<string, string>>
@@ -110,6 +120,10 @@ export interface KafkaOptions {
   /** Where its log goes; by default a temporary directory, removed by `close`. */
   directory?: string
   heapMb?: number
+  /** Where its controller listens; by default any free port. */
+  controllerPort?: number
+  /** False: one of several nodes, whose `properties` name the controllers. Default true. */
+  standalone?: boolean
   /** Full JIT and G1, as a real installation runs; tests prefer a fast start. */
   production?: boolean
 }
@@ -134,11 +148,12 @@ export class KafkaBroker {
     await installKafka()
     const directory = options.directory ?? (await temporaryDirectory('kafka'))
     const port = options.port ?? (await freePort())
-    const controllerPort = await freePort()
+    const controllerPort = options.controllerPort ?? (await freePort())
+    const standalone = options.standalone ?? true
     const properties: Record<string, string> = {
       'process.roles': 'broker,controller',
       'node.id': '1',
-      'controller.quorum.bootstrap.servers': `127.0.0.1:${controllerPort}`,
+      ...(standalone ? { 'controller.quorum.bootstrap.servers': `127.0.0.1:${controllerPort}` } : {}),
       listeners: `PLAINTEXT://127.0.0.1:${port},CONTROLLER://127.0.0.1:${controllerPort}`,
       'controller.listener.names': 'CONTROLLER',
       'log.dirs': join(directory, 'log'),
@@ -159,7 +174,11 @@ export class KafkaBroker {
     )
     if (!existsSync(join(directory, 'log', 'meta.properties'))) {
       const clusterId = 'MillraceTestClusterIdA'
-      const formatted = await kafkaTool('storage', ['format', '--standalone', '-t', clusterId, '-c', file])
+      const formatted = await kafkaTool('storage', [
+        'format',
+        ...(standalone ? ['--standalone'] : []),
+        ...['-t', clusterId, '-c', file],
+      ])
       if (formatted.code !== 0) throw new Error(`kafka-storage format failed\n${formatted.stdout}${formatted.stderr}`)
     }
     const broker = new KafkaBroker(KafkaBroker.#spawn(file, options), port, directory, options)
@@ -174,8 +193,14 @@ export class KafkaBroker {
     return new Child('java', [...flags, 'kafka.Kafka', file])
   }
 
+  readonly host = '127.0.0.1'
+
   get bootstrap(): string {
-    return `127.0.0.1:${this.port}`
+    return `${this.host}:${this.port}`
+  }
+
+  get pid(): number {
+    return this.child.pid
   }
 
   /** Resolves when the broker answers ApiVersions. */

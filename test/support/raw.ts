@@ -562,9 +562,15 @@ export async function readAll(
   }
 }
 
-/** Makes the broker find (and if need be create) the coordinator of a group (FindCoordinator v0); gives the error code. */
-export async function findCoordinator(connection: RawConnection, groupId: string): Promise<number> {
-  return (await connection.request(10, 0, new Bytes().string(groupId).done())).int16()
+/** Where a group is coordinated; makes the broker create the offsets topic if need be (FindCoordinator v0). */
+export async function findCoordinator(
+  connection: RawConnection,
+  groupId: string,
+): Promise<{ error: number; host: string; port: number }> {
+  const answer = await connection.request(10, 0, new Bytes().string(groupId).done())
+  const error = answer.int16()
+  answer.int32()
+  return { error, host: answer.string() ?? '', port: answer.int32() }
 }
 
 /** Commits one offset outside of any membership (OffsetCommit v2); gives the error code. */

@@ -7,6 +7,10 @@ import { type ApiKey, apiName } from '../../protocol/api.ts'
 import { decoder, encoder } from '../../protocol/compile.ts'
 import { readResponseHeader, writeRequestHeader } from '../../protocol/frame.ts'
 import { AlterConfigsRequest, AlterConfigsResponse } from '../../protocol/messages/alter-configs.ts'
+import {
+  AlterPartitionReassignmentsRequest,
+  AlterPartitionReassignmentsResponse,
+} from '../../protocol/messages/alter-partition-reassignments.ts'
 import { ApiVersionsRequest, ApiVersionsResponse } from '../../protocol/messages/api-versions.ts'
 import { CreatePartitionsRequest, CreatePartitionsResponse } from '../../protocol/messages/create-partitions.ts'
 import { CreateTopicsRequest, CreateTopicsResponse } from '../../protocol/messages/create-topics.ts'
@@ -18,10 +22,12 @@ import { DescribeConfigsRequest, DescribeConfigsResponse } from '../../protocol/
 import { DescribeGroupsRequest, DescribeGroupsResponse } from '../../protocol/messages/describe-groups.ts'
 import { DescribeLogDirsRequest, DescribeLogDirsResponse } from '../../protocol/messages/describe-log-dirs.ts'
 import { DescribeProducersRequest, DescribeProducersResponse } from '../../protocol/messages/describe-producers.ts'
+import { DescribeQuorumRequest, DescribeQuorumResponse } from '../../protocol/messages/describe-quorum.ts'
 import {
   DescribeTopicPartitionsRequest,
   DescribeTopicPartitionsResponse,
 } from '../../protocol/messages/describe-topic-partitions.ts'
+import { ElectLeadersRequest, ElectLeadersResponse } from '../../protocol/messages/elect-leaders.ts'
 import { FetchRequest, FetchResponse } from '../../protocol/messages/fetch.ts'
 import { FindCoordinatorRequest, FindCoordinatorResponse } from '../../protocol/messages/find-coordinator.ts'
 import { HeartbeatRequest, HeartbeatResponse } from '../../protocol/messages/heartbeat.ts'
@@ -34,6 +40,10 @@ import { JoinGroupRequest, JoinGroupResponse } from '../../protocol/messages/joi
 import { LeaveGroupRequest, LeaveGroupResponse } from '../../protocol/messages/leave-group.ts'
 import { ListGroupsRequest, ListGroupsResponse } from '../../protocol/messages/list-groups.ts'
 import { ListOffsetsRequest, ListOffsetsResponse } from '../../protocol/messages/list-offsets.ts'
+import {
+  ListPartitionReassignmentsRequest,
+  ListPartitionReassignmentsResponse,
+} from '../../protocol/messages/list-partition-reassignments.ts'
 import { MetadataRequest, MetadataResponse } from '../../protocol/messages/metadata.ts'
 import { OffsetCommitRequest, OffsetCommitResponse } from '../../protocol/messages/offset-commit.ts'
 import { OffsetDeleteRequest, OffsetDeleteResponse } from '../../protocol/messages/offset-delete.ts'
@@ -44,6 +54,7 @@ import {
 } from '../../protocol/messages/offset-for-leader-epoch.ts'
 import { ProduceRequest, ProduceResponse } from '../../protocol/messages/produce.ts'
 import { SyncGroupRequest, SyncGroupResponse } from '../../protocol/messages/sync-group.ts'
+import { UnregisterBrokerRequest, UnregisterBrokerResponse } from '../../protocol/messages/unregister-broker.ts'
 import { Reader } from '../../protocol/reader.ts'
 import type { Fields, Input, Message, Value } from '../../protocol/schema.ts'
 import { Writer } from '../../protocol/writer.ts'
@@ -59,6 +70,10 @@ export interface ApiPair<Q extends Fields, A extends Fields> {
 /** The APIs by name, each its two messages. */
 export const api = {
   alterConfigs: { request: AlterConfigsRequest, response: AlterConfigsResponse },
+  alterPartitionReassignments: {
+    request: AlterPartitionReassignmentsRequest,
+    response: AlterPartitionReassignmentsResponse,
+  },
   apiVersions: { request: ApiVersionsRequest, response: ApiVersionsResponse },
   createPartitions: { request: CreatePartitionsRequest, response: CreatePartitionsResponse },
   createTopics: { request: CreateTopicsRequest, response: CreateTopicsResponse },
@@ -70,7 +85,9 @@ export const api = {
   describeGroups: { request: DescribeGroupsRequest, response: DescribeGroupsResponse },
   describeLogDirs: { request: DescribeLogDirsRequest, response: DescribeLogDirsResponse },
   describeProducers: { request: DescribeProducersRequest, response: DescribeProducersResponse },
+  describeQuorum: { request: DescribeQuorumRequest, response: DescribeQuorumResponse },
   describeTopicPartitions: { request: DescribeTopicPartitionsRequest, response: DescribeTopicPartitionsResponse },
+  electLeaders: { request: ElectLeadersRequest, response: ElectLeadersResponse },
   fetch: { request: FetchRequest, response: FetchResponse },
   findCoordinator: { request: FindCoordinatorRequest, response: FindCoordinatorResponse },
   heartbeat: { request: HeartbeatRequest, response: HeartbeatResponse },
@@ -80,6 +97,10 @@ export const api = {
   leaveGroup: { request: LeaveGroupRequest, response: LeaveGroupResponse },
   listGroups: { request: ListGroupsRequest, response: ListGroupsResponse },
   listOffsets: { request: ListOffsetsRequest, response: ListOffsetsResponse },
+  listPartitionReassignments: {
+    request: ListPartitionReassignmentsRequest,
+    response: ListPartitionReassignmentsResponse,
+  },
   metadata: { request: MetadataRequest, response: MetadataResponse },
   offsetCommit: { request: OffsetCommitRequest, response: OffsetCommitResponse },
   offsetDelete: { request: OffsetDeleteRequest, response: OffsetDeleteResponse },
@@ -87,6 +108,7 @@ export const api = {
   offsetForLeaderEpoch: { request: OffsetForLeaderEpochRequest, response: OffsetForLeaderEpochResponse },
   produce: { request: ProduceRequest, response: ProduceResponse },
   syncGroup: { request: SyncGroupRequest, response: SyncGroupResponse },
+  unregisterBroker: { request: UnregisterBrokerRequest, response: UnregisterBrokerResponse },
 } as const
 
 export interface CallOptions {

@@ -4,10 +4,12 @@
 // Used by the transcripts and by the random schedules; one thread, nothing happens unless the test says so.
 
 import assert from 'node:assert/strict'
-import type { Membership } from '../../../broker/raft/membership.ts'
+import { type Membership, UNBORN } from '../../../broker/raft/membership.ts'
 import { Raft, type RaftSettings } from '../../../broker/raft/raft.ts'
 import {
+  type ConfirmedRead,
   Entry,
+  EntryKind,
   type Envelope,
   type HardState,
   type LogIndex,
@@ -15,6 +17,7 @@ import {
   NO_INDEX,
   NOBODY,
   type NodeId,
+  type PlacedMembership,
   type Ready,
   type Term,
 } from '../../../broker/raft/types.ts'
@@ -24,7 +27,7 @@ interface Round {
   readonly hardState: HardState | undefined
   readonly truncateFrom: LogIndex
   readonly entries: readonly Entry[]
-  readonly snapshot: { index: LogIndex; term: Term } | undefined
+  readonly snapshot: { index: LogIndex; term: Term; placed: PlacedMembership } | undefined
   readonly promises: readonly Envelope[]
 }
 
@@ -40,6 +43,8 @@ export const lastOf = (entry: Entry): LogIndex => entry.index + entry.count - 1
 export class ModelLog {
   startIndex: LogIndex = 0
   startTerm: Term = 0
+  /** Known to be committed; none for a node without data that is no founder. */
+  placed: PlacedMembership | undefined
   entries: Entry[] = []
 
   get lastIndex(): LogIndex {
@@ -56,6 +61,7 @@ export class ModelLog {
     if (round.snapshot !== undefined) {
       this.startIndex = round.snapshot.index
       this.startTerm = round.snapshot.term
+      this.placed = round.snapshot.placed
       this.entries = []
     }
     if (round.truncateFrom !== NO_INDEX) this.entries = this.entries.filter((entry) => entry.index < round.truncateFrom)
@@ -65,7 +71,8 @@ export class ModelLog {
     }
   }
 
-  trim(firstIndex: LogIndex): void {
+  trim(firstIndex: LogIndex, placed: PlacedMembership): void {
+    this.placed = placed
     this.startTerm = this.termAt(firstIndex - 1)
     this.startIndex = firstIndex - 1
     this.entries = this.entries.filter((entry) => entry.index >= firstIndex)
@@ -79,8 +86,16 @@ export class ModelLog {
     return runs
   }
 
+  memberships(): PlacedMembership[] {
+    const later = this.entries
+      .filter(({ kind, index }) => kind === EntryKind.Membership && index > (this.placed?.index ?? 0))
+      .map(({ index, ref }) => ({ index, membership: ref as Membership }))
+    return this.placed === undefined && later.length === 0 ? [] : [this.placed ?? NOT_BORN, ...later]
+  }
+
   copy(): ModelLog {
     const copy = new ModelLog()
+    copy.placed = this.placed
     copy.startIndex = this.startIndex
     copy.startTerm = this.startTerm
     copy.entries = [...this.entries]
@@ -88,13 +103,14 @@ export class ModelLog {
   }
 }
 
+const NOT_BORN: PlacedMembership = { index: 0, membership: UNBORN }
+
 export class ModelNode {
   readonly id: NodeId
   raft: Raft
   /** Counts restarts, so that leading a term twice shows. */
   life = 0
   readonly settings: RaftSettings
-  readonly membership: Membership
   /** On disk for certain. */
   disk = new ModelLog()
   hardState: HardState = { term: 0, votedFor: NOBODY }
@@ -104,12 +120,15 @@ export class ModelNode {
   outbox: Parcel[] = []
   /** Given to the state machine in this life, in order. */
   applied: Entry[] = []
+  /** Quorum reads that were confirmed, until the test takes them. */
+  reads: ConfirmedRead[] = []
   appliedIndex: LogIndex = 0
 
-  constructor(settings: RaftSettings, id: NodeId, membership: Membership) {
+  /** @param founding undefined: without data, and no founder */
+  constructor(settings: RaftSettings, id: NodeId, founding: Membership | undefined) {
     this.settings = settings
     this.id = id
-    this.membership = membership
+    if (founding !== undefined) this.disk.placed = { index: 0, membership: founding }
     this.raft = this.#open()
   }
 
@@ -127,6 +146,7 @@ export class ModelNode {
     this.outbox = []
     this.log = this.disk.copy()
     this.applied = []
+    this.reads = []
     this.appliedIndex = this.disk.startIndex
     this.life += 1
     this.raft = this.#open()
@@ -136,7 +156,12 @@ export class ModelNode {
   takeReady(): Ready | undefined {
     const ready = this.raft.ready()
     if (ready === undefined) return undefined
-    const snapshot = ready.snapshot && { index: ready.snapshot.index, term: ready.snapshot.indexTerm }
+    const snapshot = ready.snapshot && {
+      index: ready.snapshot.index,
+      term: ready.snapshot.indexTerm,
+      placed: { index: ready.snapshot.membershipIndex, membership: ready.snapshot.membership },
+    }
+    this.reads.push(...ready.reads)
     const { hardState, truncateFrom } = ready
     const round = {
       hardState,
@@ -186,8 +211,9 @@ export class ModelNode {
 
   trim(firstIndex: LogIndex): void {
     this.raft.trim(firstIndex)
-    this.disk.trim(firstIndex)
-    this.log.trim(firstIndex)
+    const placed = this.raft.committedMembership
+    this.disk.trim(firstIndex, placed)
+    this.log.trim(firstIndex, placed)
   }
 
   #concernsDisk(round: Round): boolean {
@@ -212,7 +238,7 @@ export class ModelNode {
     const { startIndex, startTerm, lastIndex } = this.disk
     return new Raft(this.settings, {
       id: this.id,
-      membership: this.membership,
+      memberships: this.disk.memberships(),
       hardState: this.hardState,
       log: {
         firstIndex: startIndex + 1,
@@ -228,7 +254,7 @@ export class ModelNode {
 }
 
 export function copyEntry(entry: Entry): Entry {
-  return new Entry(entry.index, entry.term, entry.count, entry.kind, entry.ref)
+  return new Entry(entry.index, entry.term, entry.count, entry.kind, entry.bytes, entry.ref)
 }
 
 export function copyMessage(message: Message): Message {

@@ -3,7 +3,7 @@
 // Lines starting with # are comments and stay. With UPDATE_TRANSCRIPTS=1 in the environment the answers are written anew;
 // review the diff. Commands are listed in `commands` below.
 
-import { Membership } from '../../../broker/raft/membership.ts'
+import { Membership, type MembershipOptions } from '../../../broker/raft/membership.ts'
 import { type RaftOptions, RaftSettings } from '../../../broker/raft/raft.ts'
 import {
   Entry,
@@ -22,6 +22,8 @@ class Stage {
   readonly nodes = new Map<NodeId, ModelNode>()
   readonly lines: string[] = []
   network: Parcel[] = []
+  /** For nodes that are added later. */
+  raftOptions: RaftOptions | undefined
   /** Nodes whose messages, both ways, are thrown away. */
   readonly cut = new Set<NodeId>()
 
@@ -96,21 +98,58 @@ class Stage {
 type Command = (stage: Stage, words: string[], options: Map<string, string>) => void
 
 const commands: Record<string, Command> = {
-  // nodes 1 2 3 [learners=4] [election=10] [heartbeat=1] [prevote=no] [quorum=no] [inflight=64] [entries=64]
+  // nodes 1 2 3 [learners=4] [witnesses=3] [elect=2] [commit=2] [election=10] [heartbeat=1] [prevote=no] [quorum=no]
+  // [inflight=64] [entries=64] [appendbytes=1000] [inflightbytes=8000] [heartbeats=no]
   nodes(stage, words, options) {
-    const learners = (options.get('learners') ?? '').split(',').filter(Boolean).map(Number)
-    const membership = new Membership(words.map(Number), learners)
+    const membership = new Membership(words.map(Number), list(options, 'learners'), [], membershipOptions(options))
+    stage.raftOptions = {
+      electionTicks: Number(options.get('election') ?? 10),
+      heartbeatTicks: Number(options.get('heartbeat') ?? 1),
+      preVote: options.get('prevote') !== 'no',
+      checkQuorum: options.get('quorum') !== 'no',
+      inflightAppendsMax: Number(options.get('inflight') ?? 64),
+      appendEntriesMax: Number(options.get('entries') ?? 64),
+      appendBytesMax: Number(options.get('appendbytes') ?? 1000),
+      inflightBytesMax: Number(options.get('inflightbytes') ?? 8000),
+      readsMax: 3,
+      groupHeartbeats: options.get('heartbeats') !== 'no',
+      jitter: () => 0,
+    }
     for (const id of membership.members) {
-      const raftOptions: RaftOptions = {
-        electionTicks: Number(options.get('election') ?? 10),
-        heartbeatTicks: Number(options.get('heartbeat') ?? 1),
-        preVote: options.get('prevote') !== 'no',
-        checkQuorum: options.get('quorum') !== 'no',
-        inflightAppendsMax: Number(options.get('inflight') ?? 64),
-        appendEntriesMax: Number(options.get('entries') ?? 64),
-        jitter: () => 0,
-      }
-      stage.nodes.set(id, new ModelNode(new RaftSettings(raftOptions), id, membership))
+      stage.nodes.set(id, new ModelNode(new RaftSettings(stage.raftOptions), id, membership))
+    }
+  },
+  // unborn 4: a node without data that is no founder
+  unborn(stage, words) {
+    const id = Number(words[0])
+    stage.nodes.set(id, new ModelNode(new RaftSettings(stage.raftOptions!), id, undefined))
+  },
+  // change 1 voters=1,2 [learners=3] [witnesses=..] [elect=..] [commit=..]
+  change(stage, words, options) {
+    const { raft } = stage.node(words[0])
+    const change = raft.changeMembership(list(options, 'voters'), list(options, 'learners'), membershipOptions(options))
+    if (change !== 'proposed') stage.say(change)
+  },
+  // read 1 7: a quorum read with context 7
+  read(stage, words) {
+    if (!stage.node(words[0]).raft.requestRead(Number(words[1]))) stage.say('refused')
+  },
+  // lease 1 confirmed=2,3
+  lease(stage, words, options) {
+    const confirmed = list(options, 'confirmed')
+    stage.say(stage.node(words[0]).raft.hasLease((id) => confirmed.includes(id)) ? 'lease' : 'no lease')
+  },
+  // checkquorum 1 active=2
+  checkquorum(stage, words, options) {
+    const active = list(options, 'active')
+    stage.say(stage.node(words[0]).raft.checkQuorum((id) => active.includes(id)) ? 'leads' : 'leads no more')
+  },
+  lost: (stage, words) => stage.node(words[0]).raft.leaderLost(),
+  reachable: (stage, words) => stage.node(words[0]).raft.reachable(Number(words[1])),
+  // quiet: who needs no tick, and who has nothing under way
+  quiet(stage) {
+    for (const { id, raft } of stage.nodes.values()) {
+      stage.say(`${id}: ${raft.isQuiescent ? 'quiescent' : 'busy'}, ${raft.needsTicks ? 'needs ticks' : 'no ticks'}`)
     }
   },
   // log 1 term=3 1 1 2:5 3: the terms of the entries on its disk, from index 1, the third covering five indexes; term= its
@@ -120,18 +159,19 @@ const commands: Record<string, Command> = {
     for (const word of words.slice(1)) {
       const [term = 0, count = 1] = word.split(':').map(Number)
       const index = 1 + entries.reduce((sum, entry) => sum + entry.count, 0)
-      entries.push(new Entry(index, term, count, EntryKind.Batch, `${term}.${index}`))
+      entries.push(new Entry(index, term, count, EntryKind.Batch, 1, `${term}.${index}`))
     }
     const votedFor = Number(options.get('voted') ?? NOBODY)
     const term = Number(options.get('term') ?? entries.at(-1)?.term ?? 0)
     stage.node(words[0]).install({ term, votedFor }, entries)
   },
-  campaign: (stage, words) => stage.node(words[0]).raft.campaign(),
-  // propose 1 a b:5 -> one entry, and one that covers five indexes
+  // campaign 1 [force]
+  campaign: (stage, words) => stage.node(words[0]).raft.campaign({ force: words[1] === 'force' }),
+  // propose 1 a b:5 c:1:700 -> one entry; one that covers five indexes; one of 700 bytes
   propose(stage, words) {
     for (const word of words.slice(1)) {
-      const [ref, count = '1'] = word.split(':')
-      const entry = stage.node(words[0]).raft.propose(EntryKind.Batch, Number(count), ref)
+      const [ref, count = '1', bytes = '1'] = word.split(':')
+      const entry = stage.node(words[0]).raft.propose(EntryKind.Batch, Number(count), ref, Number(bytes))
       if (entry === undefined) stage.say(`refused ${ref}`)
     }
   },
@@ -166,7 +206,9 @@ const commands: Record<string, Command> = {
   restart: (stage, words) => stage.node(words[0]).restart(Number(words[1] ?? 0)),
   // late 1 term index: a disk answer out of time
   late: (stage, words) => stage.node(words[0]).raft.durable(Number(words[1]), Number(words[2])),
-  transfer: (stage, words) => void stage.node(words[0]).raft.transfer(Number(words[1])),
+  transfer(stage, words) {
+    if (!stage.node(words[0]).raft.transfer(Number(words[1]))) stage.say('refused')
+  },
   stepdown: (stage, words) => stage.node(words[0]).raft.stepDown(),
   unreachable: (stage, words) => stage.node(words[0]).raft.unreachable(Number(words[1])),
   trim: (stage, words) => stage.node(words[0]).trim(Number(words[1])),
@@ -182,6 +224,15 @@ const commands: Record<string, Command> = {
       stage.say(`${id}: ${log.startIndex > 0 ? `[..${log.startIndex}] ` : ''}${terms.join(' ')}`)
     }
   },
+}
+
+function list(options: Map<string, string>, name: string): NodeId[] {
+  return (options.get(name) ?? '').split(',').filter(Boolean).map(Number)
+}
+
+function membershipOptions(options: Map<string, string>): MembershipOptions {
+  const size = (name: string): number | undefined => (options.has(name) ? Number(options.get(name)) : undefined)
+  return { electionSize: size('elect'), commitSize: size('commit'), witnesses: list(options, 'witnesses') }
 }
 
 /** Runs a transcript. @returns the same text with the answers this code gives */
@@ -218,11 +269,28 @@ function describeNode(node: ModelNode): string {
   const vote = raft.votedFor === NOBODY ? '-' : raft.votedFor
   const position = `last ${raft.lastIndex}/t${raft.lastTerm}, durable ${raft.durableIndex}, commit ${raft.commitIndex}`
   let line = `${node.id}: ${raft.role} term ${raft.term}, leader ${leader}, vote ${vote}, ${position}`
-  for (const id of node.membership.members) {
+  for (let id = 1; id < 10; id += 1) {
     const peer = raft.progressOf(id)
-    if (peer !== undefined) line += `, ${id}: ${peer.state} match ${peer.matchIndex} next ${peer.nextIndex}`
+    if (peer === undefined) continue
+    line += `, ${id}: ${peer.state}${peer.isLost ? ' (lost)' : ''} match ${peer.matchIndex} next ${peer.nextIndex}`
   }
+  if (raft.membershipIndex > 0 || raft.membership.isUnborn) line += `, ${describeMembership(raft.membership)}`
   return line
+}
+
+/** voters 1 2, outgoing 2 3, learners 4, witnesses 1: only what there is. */
+function describeMembership(membership: Membership): string {
+  if (membership.isUnborn) return 'unborn'
+  const parts = [
+    ['voters', membership.voters],
+    ['outgoing', membership.outgoing],
+    ['learners', membership.learners],
+    ['witnesses', membership.witnesses],
+  ] as const
+  return parts
+    .filter(([, ids]) => ids.length > 0)
+    .map(([name, ids]) => `${name} ${ids.join(' ')}`)
+    .join(', ')
 }
 
 function describeReady(node: ModelNode, ready: Ready): string[] {
@@ -231,6 +299,12 @@ function describeReady(node: ModelNode, ready: Ready): string[] {
   if (ready.roleChanged) {
     const leader = node.raft.leaderId === NOBODY ? 'nobody' : node.raft.leaderId
     lines.push(`${id} is ${node.raft.role} of term ${node.raft.term}, leader ${leader}`)
+  }
+  if (ready.membershipChanged) {
+    const { membership, membershipIndex, committedMembership } = node.raft
+    const isCommitted = committedMembership.membership === membership
+    const state = isCommitted ? 'committed' : 'in force'
+    lines.push(`${id} membership ${membershipIndex} ${state}: ${describeMembership(membership)}`)
   }
   if (ready.snapshot !== undefined) lines.push(`${id} snapshot: ${ready.snapshot.index}/t${ready.snapshot.indexTerm}`)
   if (ready.truncateFrom !== NO_INDEX) lines.push(`${id} cut from: ${ready.truncateFrom}`)
@@ -242,6 +316,7 @@ function describeReady(node: ModelNode, ready: Ready): string[] {
     const entries = ready.committed.map(describeEntry).join(' ')
     lines.push(`${id} committed to ${ready.commitIndex}: ${entries === '' ? '(on disk)' : entries}`)
   }
+  for (const { context, index } of ready.reads) lines.push(`${id} read ${context} confirmed at ${index}`)
   for (const load of ready.loads) lines.push(`${id} load: from ${load.firstIndex} for ${load.to}`)
   return lines
 }
@@ -257,7 +332,12 @@ function describeEnvelope(envelope: Envelope): string {
 /** index/term and payload: 4/t2:x, 5-9/t2:y, 10/t3:leader. */
 function describeEntry(entry: Entry): string {
   const span = entry.count === 1 ? `${entry.index}` : `${entry.index}-${lastOf(entry)}`
-  return `${span}/t${entry.term}:${entry.kind === EntryKind.LeaderChange ? 'leader' : String(entry.ref)}`
+  return `${span}/t${entry.term}:${describePayload(entry)}`
+}
+
+function describePayload({ kind, ref }: Entry): string {
+  if (kind === EntryKind.LeaderChange) return 'leader'
+  return kind === EntryKind.Membership ? `(${describeMembership(ref as Membership)})` : String(ref)
 }
 
 function describeMessage(message: Message): string {
@@ -270,9 +350,9 @@ function describeMessage(message: Message): string {
       if (!message.rejected) return `append-reply t${message.term} have ${message.index}`
       return `append-reply t${message.term} no ${message.index}, try ${message.hintIndex}/t${message.hintTerm}`
     case 'heartbeat':
-      return `heartbeat t${message.term} commit ${message.commitIndex}`
+      return `heartbeat t${message.term} commit ${message.commitIndex}${asked(message.context)}`
     case 'heartbeat-reply':
-      return `heartbeat-reply t${message.term}`
+      return `heartbeat-reply t${message.term}${asked(message.context)}`
     case 'vote-request': {
       const kind = message.pre ? 'pre-vote-request' : message.transfer ? 'vote-request (transfer)' : 'vote-request'
       return `${kind} t${message.term} last ${message.lastIndex}/t${message.lastTerm}`
@@ -284,4 +364,8 @@ function describeMessage(message: Message): string {
     case 'snapshot':
       return `snapshot t${message.term} at ${message.index}/t${message.indexTerm}`
   }
+}
+
+function asked(context: number): string {
+  return context === 0 ? '' : ` read ${context}`
 }

@@ -270,3 +270,40 @@ test('a flipped bit is what the next read returns', async () => {
   assert.equal(bytes[600], 3)
   assert.equal(bytes[599], 1)
 })
+
+test('bits rot where something was written, and stay so', async () => {
+  const disk = new SimulatedDisk({ seed: 4, directories: ['/d'] })
+  const file = await durableFile(disk, filled(1, 8192))
+  await file.allocate(0, 1 << 20, 'extend')
+  const other = await disk.open('/d/other', { mode: 'create', direct: false })
+  await other.write(filled(1, 8192), 0, true)
+  const hits = disk.rot(3, (path) => path === '/d/f')
+  assert.equal(hits.length, 3)
+  const expected = filled(1, 8192)
+  for (const { path, position, bit } of hits) {
+    assert.equal(path, '/d/f')
+    expected[position]! ^= 1 << bit
+  }
+  assert.deepEqual(disk.peek('/d/f')!.subarray(0, 8192), expected)
+  assert.deepEqual(disk.peek('/d/other'), filled(1, 8192))
+  disk.crash()
+  assert.deepEqual(disk.restart().peek('/d/f')!.subarray(0, 8192), expected)
+  assert.deepEqual(
+    disk.rot(3, () => false),
+    [],
+  )
+})
+
+test('a replaced disk is empty, of the same kind, and answers nothing of the old one', async () => {
+  const disk = new SimulatedDisk({ seed: 4, directories: ['/d'], capacityBytes: 1 << 20 })
+  await durableFile(disk, filled(1, 8192))
+  let answered = false
+  void disk.list('/d').then(() => {
+    answered = true
+  })
+  const fresh = disk.replaced()
+  assert.deepEqual(fresh.paths(), [])
+  assert.equal((await fresh.stat('/d'))?.isDirectory, true)
+  assert.equal((await fresh.freeSpace('/d')).freeBytes, 1 << 20)
+  assert.ok(disk.crashed && !answered)
+})

@@ -117,8 +117,19 @@ export async function openShard(disk: Disk, settings: ShardSettings = {}): Promi
   return shard as Shard
 }
 
-/** Appends at the end and commits at once, as a group of one does when its round is done. */
-export function append(group: GroupLog, batch: Uint8Array, term = 0, logAppendTimeMs = -1): void {
+/** Kind of the entry that begins a term. */
+export const LEADER_CHANGE = 1
+
+/** Appends at the end; a new term begins with an entry without offset, as each leader begins its own. */
+export function append(
+  group: GroupLog,
+  batch: Uint8Array,
+  term = Math.max(0, group.lastTerm),
+  logAppendTimeMs = -1,
+): void {
+  if (group.lastTerm >= 0 && term > group.lastTerm) {
+    group.appendEntry(term, group.lastIndex + 1, LEADER_CHANGE, new Uint8Array(0))
+  }
   group.appendBatch(term, group.lastIndex + 1, group.logEndOffset, batch, logAppendTimeMs)
 }
 

@@ -47,7 +47,7 @@ test('the copy is stamped with offset, leader epoch and, if asked, the broker ti
   assert.equal(maxTimestampOf(second!.bytes, 0), 777_000)
   assert.ok(hasLogAppendTime(second!.bytes, 0))
   assert.deepEqual(log.epochs, [
-    { term: 4, startIndex: 1, startOffset: 0 },
+    { term: 4, startIndex: 0, startOffset: 0 },
     { term: 5, startIndex: 3, startOffset: 2 },
   ])
 })
@@ -101,7 +101,7 @@ test('truncation drops the uncommitted tail, and old rounds do not make its succ
   assert.equal(log.durableIndex, 2)
   assert.equal(log.lastTerm, 2)
   await makeDurable(shard, log)
-  assert.equal(log.durableIndex, 4)
+  assert.equal(log.durableIndex, 5)
   assert.deepEqual(
     (await readAll(log)).map((batch) => batch.bytes.length),
     [111, 121],

@@ -53,6 +53,10 @@ export class ManualClock implements Clock {
     }
   }
 
+  soon(call: () => void): void {
+    queueMicrotask(call)
+  }
+
   get timerCount(): number {
     return this.#timers.length
   }
@@ -86,6 +90,9 @@ export interface Fixture {
   readonly log: MemoryLog
   readonly clock: ManualClock
   readonly config: BrokerConfig
+  /** Brokers that are dead; all others are alive. */
+  readonly dead: Set<number>
+  alive(nodeId: number): boolean
 }
 
 export function fixture(settings: Record<string, string> = {}, brokers = 1): Fixture {
@@ -94,13 +101,15 @@ export function fixture(settings: Record<string, string> = {}, brokers = 1): Fix
   const log = new MemoryLog(() => image)
   const clock = new ManualClock()
   const environment = { clock, random: countingRandom(), logger: silent }
-  const controller = new Controller({ environment, config, image: () => image, log })
+  const dead = new Set<number>()
+  const alive = (nodeId: number) => !dead.has(nodeId)
+  const controller = new Controller({ environment, config, image: () => image, log, isAlive: alive })
   image.apply({ type: 'set-cluster-id', clusterId: 'test-cluster' })
   for (let nodeId = 1; nodeId <= brokers; nodeId++) {
     const host = `broker-${nodeId}`
     image.apply({ type: 'register-broker', nodeId, host, port: 9092, rack: null, endpoints: [] })
   }
-  return { controller, image, log, clock, config }
+  return { controller, image, log, clock, config, dead, alive }
 }
 
 export function topic(name: string, about: Partial<CreatableTopic> = {}): CreatableTopic {

@@ -141,11 +141,177 @@ test('topics with the same overrides share one effective config', () => {
 test('a leader announces its epoch, and an older announcement is passed over', () => {
   const made = image(create('a', 1))
   assert.equal(made.partitionByGroup(1)?.partition.leaderEpoch, -1)
-  made.setLeaderEpoch(1, 4, 2)
-  made.setLeaderEpoch(1, 3, 1)
-  made.setLeaderEpoch(77, 1)
+  made.setLeader(1, 2, 4)
+  made.setLeader(1, 1, 3)
+  made.setLeader(77, 1, 1)
   const partition = made.topicByName('a')?.partitions[0]
   assert.deepEqual([partition?.leader, partition?.leaderEpoch], [2, 4])
+})
+
+test('an announced leader brings who is in sync, and says whether anything is new', () => {
+  const made = image(create('a', 1))
+  assert.equal(made.setLeader(1, 2, 4, [2, 1]), true)
+  assert.equal(made.setLeader(1, 2, 4, [2, 1]), false)
+  assert.equal(made.setLeader(1, 1, 3, [1]), false)
+  assert.equal(made.setLeader(1, 2, 4, [2]), true)
+  assert.equal(made.setLeader(1, -1, 5), true)
+  assert.equal(made.setLeader(77, 1, 9), false)
+  const partition = made.partitionByGroup(1)?.partition
+  assert.deepEqual([partition?.leader, partition?.leaderEpoch, partition?.isr], [-1, 5, [2]])
+})
+
+test('the controller is the announced leader of the metadata group, while it is registered', () => {
+  const made = image(...full)
+  assert.deepEqual([made.controllerId, made.controllerEpoch], [1, -1])
+  assert.equal(made.setLeader(0, 2, 7), true)
+  assert.equal(made.setLeader(0, 1, 6), false)
+  assert.equal(made.setLeader(0, 2, 7), false)
+  assert.deepEqual([made.controllerId, made.controllerEpoch], [2, 7])
+  made.apply({ type: 'unregister-broker', nodeId: 2 })
+  assert.equal(made.controllerId, 1)
+})
+
+const registered = (nodeId: number, directoryId?: string): Command => {
+  const base = { type: 'register-broker', nodeId, host: 'h', port: 1, rack: null, endpoints: [] } as const
+  return directoryId === undefined ? base : { ...base, directoryId, peer: { host: 'p', port: 2 }, shardCount: 4 }
+}
+
+test('each further data directory of a broker id raises its epoch, also across an unregistration', () => {
+  const made = image(registered(1), registered(1, 'a'))
+  assert.equal(made.directoryEpoch(1), 0)
+  made.apply(registered(1, 'a'))
+  assert.equal(made.directoryEpoch(1), 0)
+  const change = made.apply(registered(1, 'b'))
+  assert.ok(change.type === 'broker-registered')
+  assert.deepEqual([change.before?.directoryEpoch, change.broker.directoryEpoch], [0, 1])
+  made.apply({ type: 'unregister-broker', nodeId: 1 })
+  assert.deepEqual([made.broker(1), made.directoryEpoch(1), made.directoryId(1)], [undefined, 1, 'b'])
+  const copy = MetadataImage.deserialize(made.serialize(), new BrokerConfig())
+  for (const each of [made, copy]) {
+    each.apply(registered(1, 'c'))
+    assert.equal(each.broker(1)?.directoryEpoch, 2)
+  }
+  assert.deepEqual([made.broker(1)?.shardCount, made.broker(1)?.peer], [4, { host: 'p', port: 2 }])
+})
+
+test('a reassignment keeps everybody who may hold the partition until it is complete', () => {
+  const made = image(create('a', 1))
+  const location = made.partitionByGroup(1)
+  assert.ok(location)
+  const { partition } = location
+  const started = made.apply({
+    type: 'reassign-partition',
+    groupId: 1,
+    replicas: [2, 3, 1],
+    adding: [2, 3],
+    removing: [1],
+  })
+  assert.ok(started.type === 'reassignment-started')
+  assert.equal(started.partition, partition)
+  assert.deepEqual([partition.replicas, partition.original, partition.founders], [[2, 3, 1], [1], [1]])
+  made.setLeader(1, 2, 1, [1, 2, 3])
+  const copy = MetadataImage.deserialize(made.serialize(), new BrokerConfig())
+  assert.deepEqual(copy.serialize(), made.serialize())
+  assert.deepEqual(copy.partitionByGroup(1)?.partition.original, [1])
+  for (const late of [[1], [2], [3, 2]]) {
+    const none = made.apply({ type: 'complete-reassignment', groupId: 1, targetReplicas: late })
+    assert.deepEqual(none, { type: 'none' })
+  }
+  const completed = made.apply({ type: 'complete-reassignment', groupId: 1, targetReplicas: [2, 3] })
+  assert.ok(completed.type === 'reassignment-completed')
+  assert.deepEqual(completed.removed, [1])
+  assert.deepEqual(
+    [partition.replicas, partition.adding, partition.removing, partition.original, partition.founders, partition.isr],
+    [[2, 3], [], [], [], [], [2, 3]],
+  )
+  const again = MetadataImage.deserialize(made.serialize(), new BrokerConfig())
+  assert.deepEqual(again.partitionByGroup(1)?.partition.founders, [])
+  assert.deepEqual(again.serialize(), made.serialize())
+})
+
+test('another order of the same replicas is in force at once', () => {
+  const made = image({ ...create('a', 1), assignments: [[1, 2]] } as Command)
+  made.apply({ type: 'reassign-partition', groupId: 1, replicas: [2, 1], adding: [], removing: [] })
+  const partition = made.partitionByGroup(1)?.partition
+  assert.deepEqual([partition?.replicas, partition?.original, partition?.founders], [[2, 1], [], [1, 2]])
+})
+
+test('replicas are counted per broker and shard where they are going, from the first question on', () => {
+  const made = image(registered(1, 'a'), registered(2, 'b'), create('a', 3))
+  const { load } = made
+  assert.deepEqual([load.of(1).replicas, load.of(1).leaders, load.of(2).replicas], [3, 3, 0])
+  made.apply({ type: 'reassign-partition', groupId: 2, replicas: [2, 1], adding: [2], removing: [1] })
+  assert.deepEqual([load.of(1).replicas, load.of(2).leaders, load.of(2).shards[2]?.leaders], [2, 1, 1])
+  made.apply({ type: 'complete-reassignment', groupId: 2, targetReplicas: [2] })
+  assert.deepEqual([load.of(1).replicas, load.of(2).leaders], [2, 1])
+  made.apply(create('b', 1))
+  assert.equal(load.of(1).replicas, 3)
+  made.apply({ type: 'delete-topic', topicId: 'id-of-a' })
+  assert.deepEqual([made.load.of(1).replicas, made.load.of(2).replicas], [1, 0])
+  assert.equal(made.load, load)
+})
+
+test('which brokers drain is seen by all, and forgotten when the broker has left', () => {
+  const made = image(registered(1, 'a'), registered(2, 'b'))
+  const drain = {
+    type: 'set-configs',
+    resource: 'broker',
+    name: '2',
+    configs: { 'millrace.broker.draining': 'true' },
+  } as const
+  assert.equal(made.apply(drain).type, 'broker-configs-changed')
+  assert.deepEqual([made.isDraining(1), made.isDraining(2)], [false, true])
+  assert.equal(MetadataImage.deserialize(made.serialize(), new BrokerConfig()).isDraining(2), true)
+  made.apply({ type: 'unregister-broker', nodeId: 2 })
+  assert.equal(made.isDraining(2), false)
+  assert.equal(made.resourceConfigs('broker', '2').size, 0)
+})
+
+test('features keep their last level, and level 0 takes one away', () => {
+  const made = image({ type: 'set-features', levels: { a: 3, b: 1 } }, { type: 'set-features', levels: { a: 4, b: 0 } })
+  assert.deepEqual([...made.features], [['a', 4]])
+  assert.deepEqual([...MetadataImage.deserialize(made.serialize(), new BrokerConfig()).features], [['a', 4]])
+})
+
+test('a snapshot of a broker that stood alone is read with what it could not know', () => {
+  const old = {
+    format: 1,
+    appliedIndex: 12,
+    clusterId: 'c',
+    nextGroupId: 3,
+    nextProducerId: 1000,
+    producerIdToken: 't',
+    topicsVersion: 4,
+    brokers: [{ nodeId: 1, host: 'h', port: 9092, rack: null, endpoints: [] }],
+    topics: [
+      [
+        'a',
+        'id-of-a',
+        {},
+        [
+          [1, [1]],
+          [2, [1]],
+        ],
+      ],
+    ],
+    configs: [],
+  }
+  const made = MetadataImage.deserialize(new TextEncoder().encode(JSON.stringify(old)), new BrokerConfig())
+  const { directoryId, directoryEpoch, peer, shardCount, joinedAt } = made.broker(1) ?? assert.fail()
+  assert.deepEqual(
+    { directoryId, directoryEpoch, peer, shardCount, joinedAt },
+    {
+      directoryId: '',
+      directoryEpoch: 0,
+      peer: null,
+      shardCount: 1,
+      joinedAt: 0,
+    },
+  )
+  const { founders, adding, removing } = made.partitionByGroup(2)?.partition ?? assert.fail()
+  assert.deepEqual({ founders, adding, removing }, { founders: [1], adding: [], removing: [] })
+  made.apply(registered(1, 'a'))
+  assert.equal(made.directoryEpoch(1), 0)
 })
 
 test('names that differ in dots and underscores collide, before and after a deletion', () => {
@@ -166,7 +332,7 @@ test('a broker is reached at the address of the listener asked for', () => {
 test('50,000 partitions are created, announced and snapshotted', () => {
   const made = image()
   for (let count = 0; count < 500; count++) made.apply(create(`topic-${count}`, 100))
-  for (let groupId = 1; groupId <= 50_000; groupId++) made.setLeaderEpoch(groupId, 1)
+  for (let groupId = 1; groupId <= 50_000; groupId++) made.setLeader(groupId, 1, 1, [1])
   const copy = MetadataImage.deserialize(made.serialize(), new BrokerConfig())
   assert.equal(copy.partitionCount, 50_000)
   assert.equal(copy.partitionByGroup(50_000)?.topic.name, 'topic-499')
@@ -183,7 +349,7 @@ test('a command or snapshot of a newer release is refused with the reason', () =
   assert.throws(() => decodeCommand(bytes({ version: 1, type: 'toString' })), refused(/"toString"/))
   assert.throws(() => decodeCommand(bytes(null)), OperatorError)
   assert.throws(() => decodeCommand(Uint8Array.of(0xff)), refused(/not JSON/))
-  assert.throws(() => MetadataImage.deserialize(bytes({ format: 2 }), new BrokerConfig()), refused(/format 2/))
+  assert.throws(() => MetadataImage.deserialize(bytes({ format: 3 }), new BrokerConfig()), refused(/format 3/))
   assert.throws(() => MetadataImage.deserialize(Uint8Array.of(1), new BrokerConfig()), OperatorError)
 })
 

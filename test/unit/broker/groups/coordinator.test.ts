@@ -54,6 +54,39 @@ test('who waits when the partition goes away is sent to find the coordinator', a
   assert.equal((await joining).error, ErrorCode.NOT_COORDINATOR)
 })
 
+test('committed offsets are told only by a coordinator that leads for sure', async () => {
+  const world = await World.open()
+  assert.equal(await world.coordinator.confirm('g'), ErrorCode.NONE)
+  world.log.confirms = false
+  assert.equal(await world.coordinator.confirm('g'), ErrorCode.NOT_COORDINATOR)
+  world.log.confirms = true
+  world.coordinator.resign(0)
+  assert.equal(await world.coordinator.confirm('g'), ErrorCode.NOT_COORDINATOR)
+})
+
+test('a coordinator that is replaced while it asks whether it leads does not answer', async () => {
+  const world = await World.open()
+  world.log.confirm = () => Promise.resolve(true)
+  const confirmed = world.coordinator.confirm('g')
+  world.coordinator.resign(0)
+  await world.coordinator.lead(0)
+  assert.equal(await confirmed, ErrorCode.NOT_COORDINATOR)
+})
+
+test('a commit whose leader lost its place is refused, and counts for the next one when it survived', async () => {
+  const world = await World.open()
+  assert.equal(await world.commit('g', 4), ErrorCode.NONE)
+  world.log.error = ErrorCode.NOT_LEADER_OR_FOLLOWER
+  world.log.holds = true
+  const lost = world.commit('g', 5)
+  world.coordinator.resign(0)
+  world.log.release()
+  assert.equal(await lost, ErrorCode.NOT_COORDINATOR)
+  world.log.error = ErrorCode.NONE
+  await world.coordinator.lead(0)
+  assert.equal(world.offset('g'), 4)
+})
+
 test('a closed coordinator leaves no timer behind', async () => {
   const world = await World.open()
   await world.stable('g')

@@ -47,7 +47,7 @@ class Broker {
       this.shards.push({
         shardId,
         shardCount: SHARDS,
-        environment: { clock, random, logger: silent, disk: undefined as never },
+        environment: { clock, random, logger: silent, disk: undefined as never, network: undefined as never },
         config,
         image,
         controller: undefined as Controller | undefined,
@@ -58,6 +58,10 @@ class Broker {
           const part = carried(api.request, version, request)
           return carried(api.response, version, await api.serve!(this.shards[owner]!, call, part))
         },
+        askController: () => Promise.reject(new Error('there is no controller')),
+        askBroker: () => Promise.reject(new Error('there is no other broker')),
+        isAlive: () => true,
+        quorum: () => undefined,
       })
     }
   }
@@ -435,6 +439,23 @@ test('DeleteGroups over two shards answers each group once', async () => {
     { groupId: second, errorCode: ErrorCode.NONE },
     { groupId: '', errorCode: ErrorCode.GROUP_ID_NOT_FOUND },
   ])
+})
+
+test('OffsetFetch is NOT_COORDINATOR at every version when somebody else may coordinate by now', async () => {
+  const broker = await Broker.open()
+  broker.world.log.confirms = false
+  for (const version of versions(offsetFetch)) {
+    const topics = [{ name: 't', topicId: broker.world.image.topicByName('t')!.topicId, partitionIndexes: [0] }]
+    const groups = [{ groupId: 'a', memberId: null, memberEpoch: -1, topics }]
+    const answer = await broker.send(offsetFetch, version, { groupId: 'a', topics, groups, requireStable: false })
+    const code =
+      version >= 8
+        ? answer.groups![0]!.errorCode
+        : version >= 2
+          ? answer.errorCode
+          : answer.topics![0]!.partitions[0]!.errorCode
+    assert.equal(code, ErrorCode.NOT_COORDINATOR, `version ${version}`)
+  }
 })
 
 test('FindCoordinator names the leader at every version', async () => {

@@ -27,6 +27,10 @@ export class VirtualClock implements Clock {
     return { cancel: () => (this.#timers = this.#timers.filter((other) => other !== timer)) }
   }
 
+  soon(call: () => void): void {
+    queueMicrotask(call)
+  }
+
   /** Fires what is due in order of time; promises settle in between. */
   async advance(ms: number): Promise<void> {
     const endMs = this.#nowMs + ms
@@ -62,6 +66,8 @@ export class MemoryLog implements OffsetsLog {
   /** Appends wait while true. */
   holds = false
   #held: (() => void)[] = []
+  /** Whether the partitions are led here for sure; false: another broker leads them by now. */
+  confirms = true
   /** Reading waits for this. */
   gate: Promise<void> = Promise.resolve()
 
@@ -75,6 +81,10 @@ export class MemoryLog implements OffsetsLog {
       if (this.holds) this.#held.push(done)
       else done()
     })
+  }
+
+  confirm(): true | Promise<boolean> {
+    return this.confirms || Promise.resolve(false)
   }
 
   release(): void {
@@ -179,6 +189,7 @@ export class World {
       assignments: Array.from({ length: partitionCount }, () => [1]),
       configs: {},
     })
+    for (const { groupId } of this.image.topicByName(name)!.partitions) this.image.setLeader(groupId, 1, 0)
     return topicId
   }
 

@@ -22,7 +22,7 @@ export function call(apiKey: number, version: number): CallContext {
 }
 
 /** What the other side reads when this value is written in that version. */
-function travel<F extends Message['fields']>(message: Message<F>, version: number, value: Input<F>): Value<F> {
+export function travel<F extends Message['fields']>(message: Message<F>, version: number, value: Input<F>): Value<F> {
   const writer = new Writer()
   encoder(message, version)(writer, value)
   return decoder(message, version)(new Reader(writer.toBytes()))
@@ -49,6 +49,10 @@ export function handlerFixture(settings: Record<string, string> = {}, brokers = 
       const answer = await api.serve(served, context, read)
       return travel(api.response, context.version, answer as Input<Message['fields']>) as Res
     },
+    askController<Req, Res>(api: Api<Req, Res>, context: CallContext, request: Req): Promise<Res> {
+      return shard.ask(0, api, context, request)
+    },
+    isAlive: (nodeId: number) => made.alive(nodeId),
   } as unknown as ShardContext
   return {
     ...made,

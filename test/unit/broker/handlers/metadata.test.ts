@@ -156,9 +156,12 @@ test('operations are told to those who ask', async () => {
   assert.equal(silent.topics[0]?.topicAuthorizedOperations, NOT_ASKED)
 })
 
-test('a partition whose leader is not registered has none', async () => {
+test('a partition whose leader is not registered, or has not announced itself, has none', async () => {
   const made = await withTopics('a')
-  made.image.setLeaderEpoch(1, 5, 9)
+  const fresh = (await made.send(metadata, 9, ask(named('a')))).topics[0]?.partitions[0]
+  assert.deepEqual([fresh?.leaderId, errorName(fresh?.errorCode ?? 0)], [-1, 'LEADER_NOT_AVAILABLE'])
+  made.image.setLeader(1, 9, 5)
+  made.image.setLeader(2, 1, 0)
   const [first, second] = (await made.send(metadata, 9, ask(named('a')))).topics[0]?.partitions ?? []
   assert.deepEqual(
     [first?.leaderId, first?.leaderEpoch, errorName(first?.errorCode ?? 0)],

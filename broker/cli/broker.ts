@@ -1,0 +1,149 @@
+// `millrace broker`: list, drain, remove; unsafe-recover stands in broker-recover.ts.
+//
+// One function per command: reads what was typed, asks through client/, prints. On the process's main thread.
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Argv } from 'yargs'
+import { recoverCommand } from './broker-recover.ts'
+import { type BrokerLoad, brokerLoads, setDraining, unregisterBroker } from './client/brokers.ts'
+import type { Cluster } from './client/cluster.ts'
+import { allTopics } from './client/topics.ts'
+import { CommandFailed, UsageError } from './exit.ts'
+import { type ClientArguments, clientOptions, withCluster } from './options.ts'
+import { formatTable, note, Progress, print, printJson } from './output.ts'
+
+const LOOK_MS = 500
+/** A line of progress for those who read no terminal. */
+const NOTE_MS = 10_000
+
+export function brokerCommand(yargs: Argv): Argv {
+  return recoverCommand(yargs)
+    .usage('$0 broker <command>\n\nShows the brokers of a cluster, sends them away.')
+    .command(['list', 'ls'], 'List brokers', listOptions, (args) => withCluster(args, (to) => list(to, args)))
+    .command('drain <id>', 'Move everything away from a broker', drainOptions, (args) =>
+      withCluster(args, (to) => drain(to, args)),
+    )
+    .command('remove <id>', 'Take a stopped broker out of the cluster', removeOptions, (args) =>
+      withCluster(args, (to) => remove(to, args)),
+    )
+    .demandCommand(1, 'Say what to do with brokers: list, drain, remove or unsafe-recover')
+}
+
+function listOptions(yargs: Argv): Argv<ClientArguments> {
+  return clientOptions(yargs)
+    .usage('$0 broker list\n\nLists the brokers, and how many partitions each leads and holds.')
+    .example('$0 broker list', 'The brokers of the cluster on this machine')
+}
+
+async function list(cluster: Cluster, args: ClientArguments): Promise<void> {
+  const brokers = await brokerLoads(cluster)
+  if (args.json) {
+    await printJson(
+      brokers.map(({ nodeId: id, host, port, rack, leads, replicas }) => ({ id, host, port, rack, leads, replicas })),
+    )
+    return
+  }
+  const rows = brokers.map(({ nodeId, host, port, rack, leads, replicas }) => [
+    nodeId,
+    host,
+    port,
+    rack,
+    leads,
+    replicas,
+  ])
+  await print(formatTable(['BROKER', 'HOST', 'PORT', 'RACK', 'LEADS', 'REPLICAS'], rows))
+}
+
+interface BrokerArguments extends ClientArguments {
+  readonly id: string
+}
+
+interface DrainArguments extends BrokerArguments {
+  readonly undo: boolean
+  readonly wait: boolean
+}
+
+function drainOptions(yargs: Argv): Argv<DrainArguments> {
+  return clientOptions(yargs)
+    .usage(
+      '$0 broker drain <id>\n\nMoves the leaderships of a broker to others, then its replicas, and says how far that is. It goes on when this command is interrupted.',
+    )
+    .positional('id', { type: 'string', demandOption: true, describe: 'Number of the broker' })
+    .option('undo', { type: 'boolean', default: false, describe: 'Let the broker keep what it still has' })
+    .option('wait', { type: 'boolean', default: true, describe: 'Wait until it holds nothing' })
+    .example('$0 broker drain 2', 'Empty broker 2, then it can be stopped')
+    .example('$0 broker drain 2 --undo', 'Keep it after all')
+}
+
+async function drain(cluster: Cluster, args: DrainArguments): Promise<void> {
+  const nodeId = brokerId(args.id)
+  await loadOf(cluster, nodeId)
+  await setDraining(cluster, nodeId, !args.undo)
+  if (args.undo) {
+    note(`Broker ${nodeId} keeps what it has.`)
+    return
+  }
+  if (!args.wait) {
+    note(`Broker ${nodeId} is being emptied.`)
+    return
+  }
+  const progress = new Progress()
+  const begun = await loadOf(cluster, nodeId)
+  let notedMs = performance.now()
+  try {
+    for (;;) {
+      const { leads, replicas } = await loadOf(cluster, nodeId)
+      if (replicas === 0) break
+      if (leads === 0) await refuseStuck(cluster, nodeId)
+      const text = `broker ${nodeId} leads ${leads} and holds ${replicas} of ${begun.replicas} partitions`
+      progress.update(() => text)
+      if (performance.now() - notedMs > NOTE_MS) {
+        notedMs = performance.now()
+        note(text)
+      }
+      await sleep(LOOK_MS)
+    }
+  } finally {
+    progress.end()
+  }
+  if (args.json) await printJson({ broker: nodeId, replicas: 0 })
+  else note(`Broker ${nodeId} holds nothing any more. Stop it, then take it out with: millrace broker remove ${nodeId}`)
+}
+
+/** @throws CommandFailed when nothing that is left fits on the other brokers; the broker goes on giving away when that changes */
+async function refuseStuck(cluster: Cluster, nodeId: number): Promise<void> {
+  const topics = await allTopics(cluster)
+  const left = topics.flatMap(({ partitions }) =>
+    partitions.filter(({ replicaNodes }) => replicaNodes.includes(nodeId)),
+  )
+  const others = cluster.brokers.length - 1
+  if (left.length === 0 || left.some(({ replicaNodes }) => replicaNodes.length <= others)) return
+  const most = Math.max(...left.map(({ replicaNodes }) => replicaNodes.length))
+  throw new CommandFailed(
+    `broker ${nodeId} leads nothing any more, but ${left.length} partitions stay: they have up to ${most} replicas, and there are ${others} other brokers. Start another broker, and they move`,
+  )
+}
+
+async function loadOf(cluster: Cluster, nodeId: number): Promise<BrokerLoad> {
+  const found = (await brokerLoads(cluster)).find((broker) => broker.nodeId === nodeId)
+  if (found === undefined) throw new CommandFailed(`there is no broker ${nodeId}`)
+  return found
+}
+
+function removeOptions(yargs: Argv): Argv<BrokerArguments> {
+  return clientOptions(yargs)
+    .usage('$0 broker remove <id>\n\nTakes a broker that is stopped and holds nothing out of the cluster.')
+    .positional('id', { type: 'string', demandOption: true, describe: 'Number of the broker' })
+    .example('$0 broker remove 2', 'After it was drained and stopped')
+}
+
+async function remove(cluster: Cluster, args: BrokerArguments): Promise<void> {
+  const nodeId = brokerId(args.id)
+  await unregisterBroker(cluster, nodeId)
+  note(`Broker ${nodeId} is out of the cluster.`)
+}
+
+function brokerId(text: string): number {
+  if (!/^\d{1,10}$/.test(text)) throw new UsageError(`${text} is no broker id`)
+  return Number(text)
+}

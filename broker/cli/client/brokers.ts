@@ -1,0 +1,63 @@
+// Brokers as an operator sees them: what each leads and holds, sent away, taken out of the cluster.
+
+import {
+  IncrementalAlterConfigsRequest,
+  IncrementalAlterConfigsResponse,
+} from '../../../protocol/messages/incremental-alter-configs.ts'
+import { UnregisterBrokerRequest, UnregisterBrokerResponse } from '../../../protocol/messages/unregister-broker.ts'
+import { DRAINING_CONFIG } from '../../cluster/metadata.ts'
+import type { BrokerNode, Cluster } from './cluster.ts'
+import { check } from './errors.ts'
+import { allTopics, ConfigOperation } from './topics.ts'
+
+const BROKER_RESOURCE = 4
+
+export interface BrokerLoad extends BrokerNode {
+  readonly leads: number
+  readonly replicas: number
+}
+
+export async function brokerLoads(cluster: Cluster): Promise<BrokerLoad[]> {
+  const topics = await allTopics(cluster)
+  const partitions = topics.flatMap((topic) => topic.partitions)
+  return cluster.brokers.map((broker) => ({
+    ...broker,
+    leads: partitions.filter(({ leaderId }) => leaderId === broker.nodeId).length,
+    replicas: partitions.filter(({ replicaNodes }) => replicaNodes.includes(broker.nodeId)).length,
+  }))
+}
+
+/** Tells the cluster to move everything away from a broker, or that it may keep it. */
+export async function setDraining(cluster: Cluster, nodeId: number, isDraining: boolean): Promise<void> {
+  await cluster.attempt(async () => {
+    const connection = await cluster.controller()
+    const response = await connection.request(IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, {
+      resources: [
+        {
+          resourceType: BROKER_RESOURCE,
+          resourceName: String(nodeId),
+          configs: [
+            {
+              name: DRAINING_CONFIG,
+              configOperation: isDraining ? ConfigOperation.set : ConfigOperation.delete,
+              value: isDraining ? 'true' : null,
+            },
+          ],
+        },
+      ],
+      validateOnly: false,
+    })
+    for (const { errorCode, errorMessage } of response.responses) {
+      check(`cannot change broker ${nodeId}`, errorCode, errorMessage)
+    }
+  })
+}
+
+/** Takes a broker that is not running, and holds nothing, out of the cluster. */
+export async function unregisterBroker(cluster: Cluster, nodeId: number): Promise<void> {
+  await cluster.attempt(async () => {
+    const connection = await cluster.controller()
+    const response = await connection.request(UnregisterBrokerRequest, UnregisterBrokerResponse, { brokerId: nodeId })
+    check(`cannot remove broker ${nodeId}`, response.errorCode, response.errorMessage)
+  })
+}

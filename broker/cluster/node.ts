@@ -1,0 +1,370 @@
+// This broker as a member of its cluster: which one that is, how it gets in, and that the metadata knows it as it is now.
+//
+// On shard 0, from the opening of its storage to the end. A broker alone takes the same way with nobody to ask. Identity (cluster id and
+// directory epoch) is in the data directory's record before anything is done under it.
+
+import { ErrorCode } from '../../protocol/errors.ts'
+import type { BrokerConfig } from '../config.ts'
+import type { Environment } from '../environment.ts'
+import { OperatorError } from '../operator-error.ts'
+import { ProbeError, type ShardLinks } from '../replication/link-types.ts'
+import type { ClusterAsk, RegisterAnswer } from './cluster-call.ts'
+import type { PeerAddress } from './commands.ts'
+import type { Registration } from './controller.ts'
+import type { MetadataImage } from './metadata.ts'
+import { addressText, Forming, idInUse, parseAddress, type SeedAnswer, type SeedStatus } from './node-forming.ts'
+import type { NodeIdentity } from './node-identity.ts'
+import { newUuid } from './uuid.ts'
+
+/** Probes of a broker met for the first time; kinds below belong to links. */
+export const ProbeKind = {
+  /** What cluster do you belong to? */
+  STATUS: 20,
+  /** I want to belong to your cluster. */
+  JOIN: 21,
+} as const
+
+export interface NodeOptions {
+  readonly config: BrokerConfig
+  readonly environment: Environment
+  /** Undefined for a broker alone. */
+  readonly links: ShardLinks | undefined
+  readonly registration: Registration
+  /** From the data directory's record. */
+  readonly identity: NodeIdentity | undefined
+  image(): MetadataImage
+  /** Writes the record; resolves when it is on disk. */
+  saveIdentity(identity: NodeIdentity): Promise<void>
+  askCluster(ask: ClusterAsk): Promise<RegisterAnswer>
+  /** The metadata up to that index is applied on every shard here. */
+  whenApplied(index: number): Promise<void>
+  onFatal(error: OperatorError): void
+}
+
+/** After so long without a quorum the broker says so and is ready all the same. */
+const QUORUM_WAIT_MS = 5000
+/** A broker that was just replaced may be taken for alive for a moment. */
+const ID_WAIT_MS = 5000
+const RETRY_MS = 250
+const PROBE_MS_MAX = 2000
+/** Answers to a registration after which nobody else need be asked. */
+const DECIDING: ReadonlySet<ErrorCode> = new Set([
+  ErrorCode.NONE,
+  ErrorCode.INVALID_REGISTRATION,
+  ErrorCode.DUPLICATE_BROKER_REGISTRATION,
+])
+const JOIN_MS_MAX = 10_000
+
+export class ClusterNode {
+  readonly #options: NodeOptions
+  readonly #seeds: readonly PeerAddress[]
+  #identity: NodeIdentity | undefined
+  #forming: Forming | undefined
+  /** Settled when a status can be told: the identity is known, or forming has begun. */
+  readonly #tellable = Promise.withResolvers<void>()
+  /** Addresses found by asking seeds, fresher than the metadata as long as this broker is out of touch with it. */
+  readonly #found = new Map<number, PeerAddress>()
+  #isStopped = false
+  #isFounder: boolean
+
+  constructor(options: NodeOptions) {
+    this.#options = options
+    this.#identity = options.identity
+    this.#isFounder = options.identity?.isFounder === true
+    this.#seeds = options.config.millraceSeeds.map((text) => parseAddress('--seed', text))
+    const { links } = options
+    links?.onProbe(ProbeKind.STATUS, async (_info, reader) => this.#status(reader.i32()))
+    links?.onProbe(ProbeKind.JOIN, async (_info, reader) => this.#join(JSON.parse(reader.rest().toString())))
+  }
+
+  get identity(): NodeIdentity | undefined {
+    return this.#identity
+  }
+
+  get clusterId(): string {
+    return this.#identity?.clusterId ?? ''
+  }
+
+  /** This broker is the first member of group 0. */
+  get isFounder(): boolean {
+    return this.#isFounder
+  }
+
+  /**
+   * Finds out which directory of this broker id this is, and so its raft id: from the record, or by forming a cluster or joining one.
+   * @param hasMetadata whether the storage holds the metadata group: then it was alone until now, and goes on with what it has
+   */
+  async identify(hasMetadata: boolean): Promise<{ readonly directoryEpoch: number }> {
+    if (this.#identity !== undefined) {
+      // Whoever forgot its votes and its log must not take part as if it had them.
+      if (this.#identity.isRegistered && !hasMetadata) throw journalMissing()
+      this.#tellable.resolve()
+      return this.#identity
+    }
+    if (!hasMetadata && this.#options.links !== undefined) return this.#form()
+    // Which cluster it is, the metadata says, when there is any.
+    this.#isFounder = true
+    return { directoryEpoch: 0 }
+  }
+
+  /** The metadata group is open. @param clusterId by what is committed in it; '' for none yet */
+  async settle(clusterId: string): Promise<NodeIdentity> {
+    if (this.#identity === undefined) {
+      const identity = {
+        clusterId: clusterId === '' ? newUuid(this.#options.environment.random) : clusterId,
+        directoryEpoch: 0,
+        isFounder: true,
+        isRegistered: false,
+      }
+      await this.#become(identity)
+      this.#tellable.resolve()
+    }
+    return this.#identity!
+  }
+
+  async #become(identity: NodeIdentity): Promise<void> {
+    await this.#options.saveIdentity(identity)
+    this.#identity = identity
+    this.#isFounder = identity.isFounder
+  }
+
+  async #form(): Promise<NodeIdentity> {
+    const { environment, registration } = this.#options
+    const forming = new Forming({
+      nodeId: registration.nodeId,
+      own: registration.peer ?? { host: '', port: 0 },
+      seeds: this.#seeds,
+      clock: environment.clock,
+      logger: environment.logger,
+      ask: (seed, position) => this.#ask(seed, position),
+    })
+    this.#forming = forming
+    this.#tellable.resolve()
+    const endIdWaitMs = environment.clock.monotonicMs() + ID_WAIT_MS
+    let saidWhy = ''
+    for (;;) {
+      const formed = await forming.run()
+      if (formed.type === 'found') {
+        const clusterId = newUuid(environment.random)
+        const identity = { clusterId, directoryEpoch: 0, isFounder: true, isRegistered: false }
+        // From here on whoever asks is told of this cluster, and joins it.
+        this.#identity = identity
+        await this.#become(identity)
+        return identity
+      }
+      const answer = await this.#askToJoin(formed.through, registration)
+      const { clusterId, directoryEpoch } = answer
+      if (answer.error === ErrorCode.NONE && clusterId !== undefined && directoryEpoch !== undefined) {
+        const identity = { clusterId, directoryEpoch, isFounder: false, isRegistered: false }
+        await this.#become(identity)
+        this.#learn(answer.peers ?? [])
+        return identity
+      }
+      if (answer.error === ErrorCode.DUPLICATE_BROKER_REGISTRATION) {
+        if (environment.clock.monotonicMs() > endIdWaitMs) throw idInUse(registration.nodeId, '')
+      } else if (answer.error === ErrorCode.INVALID_REGISTRATION) {
+        throw replaced(answer.message ?? '')
+      } else if (saidWhy !== answer.message && answer.message != null) {
+        saidWhy = answer.message
+        environment.logger.warn(`cannot join the cluster through ${addressText(formed.through)} yet: ${saidWhy}`)
+      }
+      await this.#pause()
+    }
+  }
+
+  async #askToJoin(through: PeerAddress, registration: Registration): Promise<RegisterAnswer> {
+    const body = Buffer.from(JSON.stringify(registration))
+    try {
+      const { reply } = await this.#options.links!.probe(through.host, through.port, ProbeKind.JOIN, body, {
+        timeoutMs: JOIN_MS_MAX,
+      })
+      return JSON.parse(reply.rest().toString()) as RegisterAnswer
+    } catch (error) {
+      if (!(error instanceof ProbeError)) throw error
+      return { error: ErrorCode.NETWORK_EXCEPTION, message: error.message }
+    }
+  }
+
+  async #ask(seed: PeerAddress, position: number): Promise<SeedAnswer> {
+    const body = Buffer.alloc(4)
+    body.writeInt32LE(position)
+    try {
+      const { reply } = await this.#options.links!.probe(seed.host, seed.port, ProbeKind.STATUS, body, {
+        timeoutMs: PROBE_MS_MAX,
+      })
+      return { kind: 'answered', status: JSON.parse(reply.rest().toString()) as SeedStatus }
+    } catch (error) {
+      if (!(error instanceof ProbeError)) throw error
+      switch (error.refusal ?? error.code) {
+        case 'ECONNREFUSED':
+          return { kind: 'absent' }
+        case 'SELF':
+          return { kind: 'self' }
+        case 'NODE_ID_IN_USE':
+          return { kind: 'twin' }
+        case 'OTHER_CLUSTER':
+          return { kind: 'other-cluster' }
+        default:
+          return { kind: 'unclear', reason: error.message }
+      }
+    }
+  }
+
+  async #status(position: number): Promise<Uint8Array> {
+    await this.#tellable.promise
+    const { nodeId } = this.#options.registration
+    if (this.#identity === undefined) this.#forming?.asked(position)
+    const status: SeedStatus = { nodeId, clusterId: this.clusterId }
+    return Buffer.from(JSON.stringify(status))
+  }
+
+  async #join(registration: Registration): Promise<Uint8Array> {
+    await this.#tellable.promise
+    const answer =
+      this.#identity === undefined
+        ? { error: ErrorCode.NOT_CONTROLLER, message: 'it has no cluster itself' }
+        : await this.#options.askCluster({ type: 'register', registration })
+    return Buffer.from(JSON.stringify(answer))
+  }
+
+  /**
+   * Tells the metadata of this broker as it is now, for as long as that takes; then waits until this broker has caught up.
+   * @param caughtUp called when it has
+   * @returns when it is registered, or when it seems that no quorum is running
+   */
+  register(caughtUp: () => Promise<void>): Promise<void> {
+    const { clock, logger } = this.#options.environment
+    const work = this.#register().then(caughtUp)
+    // What fails here stops the broker, whether somebody waits for it or not.
+    return new Promise((resolve, reject) => {
+      const late = clock.after(QUORUM_WAIT_MS, () => {
+        if (this.#options.links !== undefined) {
+          logger.warn(
+            'no majority of the metadata group answers: this broker is ready, and takes part when there is one',
+          )
+          resolve()
+        }
+      })
+      work.then(resolve, reject).finally(() => late.cancel())
+      work.catch((error: unknown) => {
+        if (this.#isStopped) return
+        if (error instanceof OperatorError) this.#options.onFatal(error)
+        else throw error
+      })
+    })
+  }
+
+  async #register(): Promise<void> {
+    const { environment, registration } = this.#options
+    const { clusterId, directoryEpoch } = this.#identity!
+    const endIdWaitMs = environment.clock.monotonicMs() + ID_WAIT_MS
+    for (;;) {
+      const answer = await this.#askToRegister({ ...registration, directoryEpoch }, clusterId)
+      if (this.#isStopped) return
+      if (answer.error === ErrorCode.NONE) {
+        if (!this.#identity!.isRegistered) await this.#become({ ...this.#identity!, isRegistered: true })
+        this.#learn(answer.peers ?? [])
+        await this.#options.whenApplied(answer.metadataIndex ?? -1)
+        this.#found.clear()
+        this.peersChanged()
+        return
+      }
+      if (answer.error === ErrorCode.INVALID_REGISTRATION) throw replaced(answer.message ?? '')
+      const isTaken = answer.error === ErrorCode.DUPLICATE_BROKER_REGISTRATION
+      if (isTaken && environment.clock.monotonicMs() > endIdWaitMs) throw idInUse(registration.nodeId, '')
+      await this.#lookForPeers()
+      await this.#pause()
+    }
+  }
+
+  /**
+   * Through the metadata group as this broker knows it, and through the seeds: a directory that was replaced is no member any more, and
+   * nobody tells it who leads.
+   * @returns the first answer that decides something
+   */
+  async #askToRegister(registration: Registration, newClusterId: string): Promise<RegisterAnswer> {
+    const asks = [
+      this.#options.askCluster({ type: 'register', registration, newClusterId }),
+      this.#options.links === undefined ? undefined : this.#registerThroughSeeds(registration),
+    ].filter((ask) => ask !== undefined)
+    return new Promise((resolve, reject) => {
+      let left = asks.length
+      for (const ask of asks) {
+        ask.then((answer) => {
+          if (DECIDING.has(answer.error) || --left === 0) resolve(answer)
+        }, reject)
+      }
+    })
+  }
+
+  async #registerThroughSeeds(registration: Registration): Promise<RegisterAnswer> {
+    let answer: RegisterAnswer = { error: ErrorCode.NOT_CONTROLLER, message: null }
+    for (const seed of this.#seeds) {
+      answer = await this.#askToJoin(seed, registration)
+      if (DECIDING.has(answer.error)) break
+    }
+    return answer
+  }
+
+  /** Brokers may have moved to other addresses since this one last heard of them: the seeds know. */
+  async #lookForPeers(): Promise<void> {
+    const { links } = this.#options
+    if (links === undefined) return
+    const found = await Promise.all(
+      this.#seeds.map(async (seed) => ({ seed, answer: await this.#ask(seed, -1).catch(() => undefined) })),
+    )
+    for (const { seed, answer } of found) {
+      if (answer?.kind === 'other-cluster') throw otherCluster(this.clusterId, seed)
+      if (answer?.kind === 'twin') throw idInUse(this.#options.registration.nodeId, addressText(seed))
+      if (answer?.kind === 'answered') this.#found.set(answer.status.nodeId, seed)
+    }
+    this.peersChanged()
+  }
+
+  #learn(peers: readonly (PeerAddress & { readonly nodeId: number })[]): void {
+    for (const { nodeId, host, port } of peers) this.#found.set(nodeId, { host, port })
+    this.peersChanged()
+  }
+
+  /** The brokers this one keeps links to: as the metadata knows them, or as they were found. */
+  peers(): { nodeId: number; host: string; port: number }[] {
+    const known = new Map<number, PeerAddress>()
+    for (const { nodeId, peer } of this.#options.image().brokers) if (peer !== null) known.set(nodeId, peer)
+    for (const [nodeId, address] of this.#found) known.set(nodeId, address)
+    known.delete(this.#options.registration.nodeId)
+    return Array.from(known, ([nodeId, { host, port }]) => ({ nodeId, host, port }))
+  }
+
+  peersChanged(): void {
+    this.#options.links?.setPeers(this.peers())
+  }
+
+  stop(): void {
+    this.#isStopped = true
+    this.#forming?.stop()
+  }
+
+  #pause(): Promise<void> {
+    return new Promise((resolve) => this.#options.environment.clock.after(RETRY_MS, resolve))
+  }
+}
+
+function replaced(message: string): OperatorError {
+  return new OperatorError('DATA_DIRECTORY_REPLACED', message, 'Start the broker with an empty data directory.')
+}
+
+function otherCluster(own: string, seed: PeerAddress): OperatorError {
+  return new OperatorError(
+    'WRONG_CLUSTER',
+    `the data directory belongs to cluster ${own}, and the seed ${addressText(seed)} to another one`,
+    'Give --seed the brokers of the same cluster, or choose another directory with --data-dir.',
+  )
+}
+
+function journalMissing(): OperatorError {
+  return new OperatorError(
+    'DATA_DIRECTORY_DAMAGED',
+    'the data directory belongs to a member of a cluster, and its journals hold no metadata',
+    'Restore the directory from a copy, or start with an empty one.',
+  )
+}

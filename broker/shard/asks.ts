@@ -1,0 +1,296 @@
+// Requests that another thread serves: another shard of this broker, or a shard of another broker.
+//
+// One per shard, touched only from its thread. Request and response travel encoded as clients encode them, with the call they belong to. What
+// changes the cluster is asked of the controller: every shard asks shard 0 of its broker, and that one the broker that leads group 0.
+
+import { decoder, encoder } from '../../protocol/compile.ts'
+import { Reader } from '../../protocol/reader.ts'
+import type { Fields, Input } from '../../protocol/schema.ts'
+import { Writer } from '../../protocol/writer.ts'
+import { CLUSTER_CALL, clusterCall } from '../cluster/cluster-call.ts'
+import type { Clock } from '../environment.ts'
+import type { Api, CallContext } from '../handlers/api.ts'
+import { apis } from '../handlers/registry.ts'
+import type { LinkInfo, ShardLinks } from '../replication/link-types.ts'
+import { PeerKind, type PeerReader } from '../replication/peer-wire.ts'
+import { BrokerUnreachable, type DataShard } from './context.ts'
+import type { Post } from './post.ts'
+import { Kind, type WireReader } from './wire.ts'
+
+type AnyApi = Api<unknown, object>
+
+/** What the metadata group says of its leadership; used on shard 0. */
+export interface ControllerPlace {
+  /** Broker id of the leader, -1 while there is none. */
+  readonly leader: number
+  /** Whether this broker leads and serves. */
+  readonly isHere: boolean
+}
+
+export interface AsksOptions {
+  readonly shard: DataShard
+  post(): Post
+  readonly links: ShardLinks | undefined
+  place(): ControllerPlace
+  nextId(): number
+  /** Something waits to leave at the end of this loop turn. */
+  wantsFlush(): void
+}
+
+interface Asked {
+  resolve(response: object | typeof NOT_HERE): void
+  reject(error: Error): void
+  readonly api: AnyApi
+  readonly version: number
+  /** The broker that was asked, -1 for this one, and its shard. */
+  readonly nodeId: number
+  readonly shardId: number
+}
+
+const NOT_HERE: unique symbol = Symbol('the controller is elsewhere')
+
+/** Flags of an ASK. */
+const FOR_CONTROLLER = 1
+/** First byte of an ANSWER. */
+const FAILED = 0
+const ANSWERED = 1
+const ELSEWHERE = 2
+
+/** How long a change of the cluster waits for a controller. */
+const CONTROLLER_WAIT_MS = 4000
+const CONTROLLER_LOOK_MS = 25
+/** No broker takes longer to answer another one. */
+const PEER_ANSWER_MS_MAX = 35_000
+
+export class Asks {
+  readonly #options: AsksOptions
+  readonly #clock: Clock
+  readonly #asked = new Map<number, Asked>()
+
+  constructor(options: AsksOptions) {
+    this.#options = options
+    this.#clock = options.shard.environment.clock
+  }
+
+  get openCount(): number {
+    return this.#asked.size
+  }
+
+  /** Runs api.serve on a shard of this broker. */
+  async ask<Req, Res>(shardId: number, api: Api<Req, Res>, call: CallContext, request: Req): Promise<Res> {
+    const { shard } = this.#options
+    if (shardId === shard.shardId) return serveOf(api, call)(shard, call, request)
+    return (await this.#askShard(shardId, api as unknown as AnyApi, call, request, 0)) as Res
+  }
+
+  async askBroker<Req, Res>(
+    nodeId: number,
+    shardId: number,
+    api: Api<Req, Res>,
+    call: CallContext,
+    request: Req,
+  ): Promise<Res> {
+    if (nodeId === this.#options.shard.config.nodeId) return this.ask(shardId, api, call, request)
+    return (await this.#askPeer(nodeId, shardId, api as unknown as AnyApi, call, request, 0)) as Res
+  }
+
+  async askController<Req, Res>(api: Api<Req, Res>, call: CallContext, request: Req): Promise<Res> {
+    const { shard } = this.#options
+    if (shard.shardId !== 0) {
+      return (await this.#askShard(0, api as unknown as AnyApi, call, request, FOR_CONTROLLER)) as Res
+    }
+    const outcome = await this.#findController(api as unknown as AnyApi, call, request)
+    // Nobody decides now, or it is not known what became of it: the controller here says so in the words of the request.
+    return outcome === NOT_HERE ? serveOf(api, call)(shard, call, request) : (outcome as Res)
+  }
+
+  async #findController(api: AnyApi, call: CallContext, request: unknown): Promise<object | typeof NOT_HERE> {
+    const { shard, links } = this.#options
+    const endMs = this.#clock.monotonicMs() + CONTROLLER_WAIT_MS
+    for (;;) {
+      const { leader, isHere } = this.#options.place()
+      if (isHere) return NOT_HERE
+      if (leader >= 0 && leader !== shard.config.nodeId && links?.isUp(leader, 0) === true) {
+        try {
+          const outcome = await this.#askPeer(leader, 0, api, call, request, FOR_CONTROLLER)
+          if (outcome !== NOT_HERE) return outcome
+        } catch (error) {
+          if (error instanceof BrokerUnreachable) return NOT_HERE
+          throw error
+        }
+      }
+      if (this.#clock.monotonicMs() >= endMs) return NOT_HERE
+      await new Promise<void>((resolve) => this.#clock.after(CONTROLLER_LOOK_MS, resolve))
+    }
+  }
+
+  #askShard(shardId: number, api: AnyApi, call: CallContext, request: unknown, flags: number) {
+    const id = this.#options.nextId()
+    const message = this.#options
+      .post()
+      .message(Kind.ASK, id)
+      .u8(flags)
+      .i16(call.apiKey)
+      .i16(call.version)
+      .i32(call.connectionId)
+      .text(call.clientId)
+      .text(call.clientHost)
+      .text(call.principal)
+      .text(call.listenerName)
+      .rest(encoded(api.request, call.version, request))
+    return new Promise<object | typeof NOT_HERE>((resolve, reject) => {
+      this.#asked.set(id, { api, version: call.version, nodeId: -1, shardId, resolve, reject })
+      this.#options.post().send(shardId, message)
+    })
+  }
+
+  #askPeer(nodeId: number, shardId: number, api: AnyApi, call: CallContext, request: unknown, flags: number) {
+    const message = this.#options.links?.begin(nodeId, shardId, PeerKind.ASK)
+    if (message === undefined) return Promise.reject(new BrokerUnreachable(nodeId))
+    const id = this.#options.nextId()
+    message.i32(id).u8(flags).i32(call.apiKey).i32(call.version).i32(call.connectionId)
+    message.text(call.clientId).text(call.clientHost).text(call.principal).text(call.listenerName)
+    message.bytes(encoded(api.request, call.version, request))
+    if (!message.end()) return Promise.reject(new BrokerUnreachable(nodeId))
+    this.#options.wantsFlush()
+    return new Promise<object | typeof NOT_HERE>((resolve, reject) => {
+      const timer = this.#clock.after(PEER_ANSWER_MS_MAX, () => {
+        if (this.#asked.delete(id)) reject(new BrokerUnreachable(nodeId))
+      })
+      const settle = {
+        resolve: (response: object | typeof NOT_HERE) => {
+          timer.cancel()
+          resolve(response)
+        },
+        reject: (error: Error) => {
+          timer.cancel()
+          reject(error)
+        },
+      }
+      this.#asked.set(id, { api, version: call.version, nodeId, shardId, ...settle })
+    })
+  }
+
+  /** ASK of another shard. */
+  onAsk(from: number, id: number, reader: WireReader): void {
+    const flags = reader.u8()
+    const call: CallContext = {
+      apiKey: reader.i16(),
+      version: reader.i16(),
+      connectionId: reader.i32(),
+      clientId: reader.text(),
+      clientHost: reader.text() ?? '',
+      principal: reader.text() ?? '',
+      listenerName: reader.text() ?? '',
+    }
+    this.#serve(flags, call, Buffer.from(reader.rest()), false, (status, bytes) => {
+      this.#options.post().send(from, this.#options.post().message(Kind.ANSWER, id).u8(status).rest(bytes))
+    })
+  }
+
+  /** ASK of another broker. */
+  onPeerAsk(link: LinkInfo, reader: PeerReader): void {
+    const id = reader.i32()
+    const flags = reader.u8()
+    const call: CallContext = {
+      apiKey: reader.i32(),
+      version: reader.i32(),
+      connectionId: reader.i32(),
+      clientId: reader.text(),
+      clientHost: reader.text() ?? '',
+      principal: reader.text() ?? '',
+      listenerName: reader.text() ?? '',
+    }
+    const body = Buffer.from(reader.rest())
+    this.#serve(flags, call, body, true, (status, bytes) => {
+      const message = this.#options.links?.begin(link.nodeId, link.shardId, PeerKind.ANSWER)
+      // Without a connection the asker learns from its own side that no answer will come.
+      if (message === undefined) return
+      message.i32(id).u8(status).bytes(bytes).end()
+      this.#options.wantsFlush()
+    })
+  }
+
+  #serve(
+    flags: number,
+    call: CallContext,
+    body: Buffer,
+    isPeer: boolean,
+    reply: (status: number, bytes: Uint8Array) => void,
+  ): void {
+    const { shard } = this.#options
+    const forController = (flags & FOR_CONTROLLER) !== 0
+    if (forController && isPeer && !this.#options.place().isHere) {
+      reply(ELSEWHERE, new Uint8Array(0))
+      return
+    }
+    const work = async (): Promise<Uint8Array> => {
+      const api = apiOf(call.apiKey)
+      if (api === undefined) throw new Error(`API ${call.apiKey} is not served`)
+      const request = decoder(api.request, call.version)(new Reader(body))
+      const response =
+        forController && !isPeer
+          ? await this.askController(api, call, request)
+          : await serveOf(api, call)(shard, call, request)
+      return encoded(api.response, call.version, response)
+    }
+    work().then(
+      (bytes) => reply(ANSWERED, bytes),
+      (error: Error) => {
+        if (error.name === 'InvariantViolation') throw error
+        shard.environment.logger.error(`API ${call.apiKey} failed: ${error.stack ?? error.message}`)
+        reply(FAILED, Buffer.from(error.message))
+      },
+    )
+  }
+
+  onAnswer(id: number, reader: WireReader): void {
+    const status = reader.u8()
+    this.#answered(id, -1, status, Buffer.from(reader.rest()))
+  }
+
+  onPeerAnswer(link: LinkInfo, reader: PeerReader): void {
+    const id = reader.i32()
+    const status = reader.u8()
+    this.#answered(id, link.nodeId, status, Buffer.from(reader.rest()))
+  }
+
+  #answered(id: number, nodeId: number, status: number, bytes: Buffer): void {
+    const asked = this.#asked.get(id)
+    if (asked === undefined || asked.nodeId !== nodeId) return
+    this.#asked.delete(id)
+    if (status === ELSEWHERE) asked.resolve(NOT_HERE)
+    else if (status !== ANSWERED) asked.reject(new Error(bytes.toString()))
+    else {
+      try {
+        asked.resolve(decoder(asked.api.response, asked.version)(new Reader(bytes)) as object)
+      } catch (error) {
+        asked.reject(error as Error)
+      }
+    }
+  }
+
+  /** A connection broke: answers may be lost. */
+  peerDown({ nodeId, shardId }: LinkInfo): void {
+    for (const [id, asked] of [...this.#asked]) {
+      if (asked.nodeId !== nodeId || asked.shardId !== shardId) continue
+      this.#asked.delete(id)
+      asked.reject(new BrokerUnreachable(nodeId))
+    }
+  }
+}
+
+function apiOf(apiKey: number): AnyApi | undefined {
+  return apiKey === CLUSTER_CALL ? (clusterCall as unknown as AnyApi) : (apis.get(apiKey) as AnyApi | undefined)
+}
+
+function serveOf<Req, Res>(api: Api<Req, Res>, call: CallContext) {
+  if (api.serve === undefined) throw new Error(`API ${call.apiKey} is not served across shards`)
+  return api.serve.bind(api)
+}
+
+function encoded(message: AnyApi['request'], version: number, value: unknown): Uint8Array {
+  const writer = new Writer()
+  encoder(message, version)(writer, value as Input<Fields>)
+  return writer.toBytes()
+}

@@ -1,0 +1,260 @@
+// What shard 0 does beside its partitions: the metadata group, the controller, and this broker's place in its cluster.
+//
+// One per broker, on shard 0's thread, made by shard.ts.
+
+import { ErrorCode } from '../../protocol/errors.ts'
+import type { LogConfig } from '../../storage/log.ts'
+import type { ShardStorage } from '../../storage/shard-storage.ts'
+import { askCluster, type ProducerIdAnswer } from '../cluster/cluster-call.ts'
+import { Controller, type Registration } from '../cluster/controller.ts'
+import { ClusterNode } from '../cluster/node.ts'
+import type { NodeIdentity } from '../cluster/node-identity.ts'
+import { ProducerIds } from '../cluster/producer-ids.ts'
+import { brokerOf, raftIdOf } from '../cluster/raft-id.ts'
+import { metadataTargetOf } from '../cluster/target.ts'
+import type { BrokerConfig } from '../config.ts'
+import type { Environment } from '../environment.ts'
+import { OperatorError } from '../operator-error.ts'
+import type { Replication } from '../replication/driver.ts'
+import type { LinkInfo, ShardLinks } from '../replication/link-types.ts'
+import { MetadataGroup } from '../replication/metadata-group.ts'
+import type { PeerReader } from '../replication/peer-wire.ts'
+import { foundingSnapshot } from '../replication/snapshot-blob.ts'
+import type { ControllerPlace } from './asks.ts'
+import type { QuorumMember, QuorumState, ShardContext } from './context.ts'
+import type { Leaders } from './leaders.ts'
+import { MetadataAcks } from './metadata-acks.ts'
+import type { MetadataPublication } from './metadata-publication.ts'
+
+export interface MetadataShardOptions {
+  readonly shard: ShardContext
+  readonly environment: Environment
+  readonly config: BrokerConfig
+  readonly links: ShardLinks | undefined
+  readonly registration: Registration
+  readonly identity: NodeIdentity | undefined
+  readonly publication: MetadataPublication
+  readonly leaders: Leaders
+  readonly replication: Replication
+  storage(): ShardStorage
+  saveIdentity(identity: NodeIdentity): Promise<void>
+  identifiedAs(directoryEpoch: number): void
+  identified(identity: NodeIdentity): void
+  wantsFlush(): void
+  onFailure(error: Error): void
+}
+
+const METADATA_GROUP = 0
+
+const METADATA_LOG_CONFIG: LogConfig = {
+  segmentBytes: 1 << 30,
+  segmentMs: Number.MAX_SAFE_INTEGER,
+  segmentJitterMs: 0,
+  retentionMs: -1,
+  retentionBytes: -1,
+  deletePolicy: false,
+  indexIntervalBytes: 4096,
+  fileDeleteDelayMs: 0,
+}
+
+export class MetadataShard implements ControllerPlace {
+  readonly controller: Controller
+  readonly producerIds: ProducerIds
+  readonly #options: MetadataShardOptions
+  readonly #node: ClusterNode
+  readonly #group: MetadataGroup
+  readonly #acks: MetadataAcks
+  #isPlanning = false
+  /** Partitions that cannot be moved away now, as last said. */
+  #stuckCount = 0
+
+  constructor(options: MetadataShardOptions) {
+    this.#options = options
+    const { shard, environment, config, links, publication, leaders } = options
+    const image = () => publication.image
+    this.#group = new MetadataGroup({
+      image,
+      publish: (commands, firstIndex) => publication.publish(commands, firstIndex),
+      install: (snapshot) => publication.install(snapshot, this.#node.identity),
+      appliedHere: (index) => this.#acks.appliedHere(index),
+      appliedElsewhere: (index) => this.#acks.whenElsewhere(index),
+      leading: () => {
+        leaders.leading(this.#group)
+        this.#retarget()
+      },
+      following: (leader) => {
+        leaders.left(METADATA_GROUP)
+        if (leader < 0) return
+        leaders.learned(METADATA_GROUP, leader, this.#group.leaderEpoch)
+        this.#acks.tellLeader()
+      },
+      inSyncChanged: () => {
+        if (leaders.leads(METADATA_GROUP)) leaders.leading(this.#group)
+      },
+    })
+    this.#acks = new MetadataAcks({
+      nodeId: config.nodeId,
+      links,
+      clock: environment.clock,
+      brokers: () => publication.image.brokers,
+      leader: () => this.leader,
+      wantsFlush: options.wantsFlush,
+    })
+    this.#node = new ClusterNode({
+      ...options,
+      image,
+      askCluster: (ask) => askCluster(shard, ask),
+      whenApplied: (index) => this.#acks.whenHere(index),
+      onFatal: (error) => options.onFailure(error),
+    })
+    this.controller = new Controller({
+      environment,
+      config,
+      image,
+      log: this.#group,
+      isAlive: (nodeId) => shard.isAlive(nodeId),
+      isActive: () => this.isHere,
+    })
+    this.producerIds = new ProducerIds({
+      allocateProducerIds: async () => {
+        const answer = await askCluster<ProducerIdAnswer>(shard, { type: 'allocate-producer-ids' })
+        const { error, firstProducerId, count } = answer
+        if (error !== ErrorCode.NONE || firstProducerId === undefined || count === undefined) {
+          return { error: ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, message: null }
+        }
+        return { firstProducerId, count }
+      },
+    })
+  }
+
+  get leader(): number {
+    return this.#group.leader
+  }
+
+  get isHere(): boolean {
+    return this.#group.isActive
+  }
+
+  /** Finds out who this broker is and opens the metadata group; then releases the other shards. */
+  async open(): Promise<void> {
+    const { config, replication, publication } = this.#options
+    const known = this.#options.storage().get(METADATA_GROUP)
+    const { directoryEpoch } = await this.#node.identify(known !== undefined)
+    this.#options.identifiedAs(directoryEpoch)
+    const raftId = raftIdOf(config.nodeId, directoryEpoch)
+    const founders = this.#node.isFounder ? [raftId] : undefined
+    const log =
+      known ??
+      this.#options.storage().create(METADATA_GROUP, '', METADATA_LOG_CONFIG, founders && foundingSnapshot(founders))
+    const replica = replication.add(log, this.#group, { founders, preferred: true })
+    this.#group.attach(replica)
+    const members = replica.memberIds
+    if (this.#options.links === undefined && members.length > 1) throw peerPortMissing(members)
+    if (members.length === 1 && members[0] === raftId) await replica.lead()
+    const identity = await this.#node.settle(publication.image.clusterId)
+    this.#options.identified(identity)
+    publication.start(identity)
+    this.imageChanged()
+  }
+
+  /** @returns when the metadata knows this broker as it is now, or when it seems that no quorum is running */
+  register(): Promise<void> {
+    return this.#node.register(() => this.#options.publication.caughtUp())
+  }
+
+  imageChanged(): void {
+    this.#node.peersChanged()
+    this.#retarget()
+    this.#acks.check()
+  }
+
+  /** Who is to be in the metadata group; carried out by its leader. */
+  #retarget(): void {
+    const { replica } = this.#group
+    const { image } = this.#options.publication
+    if (replica === undefined || image.brokers.length === 0) return
+    this.#options.replication.retarget(replica, metadataTargetOf(image))
+  }
+
+  everySecond(): void {
+    this.#acks.check()
+    void this.#drain()
+  }
+
+  /** While a broker is draining: the next partitions to move, until it holds nothing. */
+  async #drain(): Promise<void> {
+    const { image } = this.#options.publication
+    if (this.#isPlanning || !this.isHere || !image.brokers.some(({ nodeId }) => image.isDraining(nodeId))) return
+    this.#isPlanning = true
+    const plan = await this.controller.drainStep().finally(() => {
+      this.#isPlanning = false
+    })
+    if ('error' in plan || plan.left === 0) return
+    const stuck = plan.withoutPlace + plan.withoutLeader
+    if (stuck === this.#stuckCount) return
+    this.#stuckCount = stuck
+    if (stuck > 0) {
+      this.#options.environment.logger.warn(
+        `draining: ${plan.left} partitions are left; ${plan.withoutPlace} of them fit on no other live broker, ${plan.withoutLeader} have no leader`,
+      )
+    }
+  }
+
+  peerUp(link: LinkInfo): void {
+    if (link.nodeId === this.leader) this.#acks.tellLeader()
+  }
+
+  peerSilent(nodeId: number): void {
+    this.#acks.silent(nodeId)
+  }
+
+  onPeerApplied(link: LinkInfo, reader: PeerReader): void {
+    this.#acks.onPeer(link, reader)
+  }
+
+  quorum(): QuorumState | undefined {
+    const { replica } = this.#group
+    if (replica === undefined || !this.isHere) return undefined
+    const { voters } = replica.raft.membership
+    const { image } = this.#options.publication
+    const nowMs = this.#options.environment.clock.nowMs()
+    const members: (QuorumMember & { isVoter: boolean })[] = replica.memberIds.map((id) => {
+      const nodeId = brokerOf(id)
+      const isSelf = id === replica.raft.id
+      const progress = replica.progressOf(id)
+      const lastIndex = isSelf ? replica.log.lastIndex : (progress?.matchIndex ?? -1)
+      const isAlive = this.#options.shard.isAlive(nodeId)
+      return {
+        nodeId,
+        directoryId: image.directoryId(nodeId),
+        lastIndex,
+        lastHeardMs: isAlive ? nowMs : -1,
+        lastCaughtUpMs: isAlive && lastIndex >= replica.log.commitIndex ? nowMs : -1,
+        isVoter: voters.includes(id),
+      }
+    })
+    return {
+      leaderId: this.#options.config.nodeId,
+      leaderEpoch: replica.term,
+      commitIndex: replica.log.commitIndex,
+      voters: members.filter(({ isVoter }) => isVoter),
+      observers: members.filter(({ isVoter }) => !isVoter),
+    }
+  }
+
+  failed(): void {
+    this.#group.failed()
+  }
+
+  stop(): void {
+    this.#node.stop()
+  }
+}
+
+function peerPortMissing(members: readonly number[]): OperatorError {
+  return new OperatorError(
+    'PEER_PORT_MISSING',
+    `the data directory belongs to a member of a cluster of ${members.length} brokers, and cannot be served alone`,
+    'Give --peer-port and --seed as before.',
+  )
+}

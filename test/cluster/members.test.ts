@@ -1,0 +1,226 @@
+// Brokers that come to a cluster, leave it, come back with another disk, or do not belong to it.
+
+import assert from 'node:assert/strict'
+import { after, describe, test } from 'node:test'
+import { ErrorCode, errorName } from '../../protocol/errors.ts'
+import { MillraceBroker, nodeProgram, spawnMillrace } from '../support/broker.ts'
+import { MillraceCluster } from '../support/cluster.ts'
+import {
+  eventually,
+  freePort,
+  removeDirectory,
+  repositoryDirectory,
+  run,
+  type ToolResult,
+  temporaryDirectory,
+} from '../support/process.ts'
+import { createTopic, produce, RawConnection, readAll, recordBatch } from '../support/raw.ts'
+import { api, Wire } from '../support/wire.ts'
+
+const toClose: { close(): Promise<void> }[] = []
+const directories: string[] = []
+after(async () => {
+  await Promise.all(toClose.map((each) => each.close()))
+  directories.forEach(removeDirectory)
+})
+
+function closing<T extends { close(): Promise<void> }>(each: T): T {
+  toClose.push(each)
+  return each
+}
+
+const small = { shards: 2, memory: '64m' } as const
+const batch = (value: string) => recordBatch({ values: [Buffer.from(value)] })
+
+function millrace(args: readonly string[]): Promise<ToolResult> {
+  return run(nodeProgram, [`${repositoryDirectory}/broker/cli/main.ts`, ...args], { timeoutMs: 60_000 })
+}
+
+async function succeed(args: readonly string[]): Promise<string> {
+  const { code, stdout, stderr } = await millrace(args)
+  assert.equal(code, 0, `${args.join(' ')}\n${stdout}\n${stderr}`)
+  return stdout + stderr
+}
+
+async function writeTo(cluster: MillraceCluster, topic: string, partition: number, value: string): Promise<void> {
+  await eventually(`a write to ${topic}-${partition}`, 20_000, async () => {
+    const { port, host } = cluster.brokers[await cluster.leaderOf(topic, partition)]!
+    const connection = await RawConnection.open(port, host)
+    const { error } = await produce(connection, topic, partition, batch(value)).finally(() => connection.close())
+    if (error !== ErrorCode.NONE) throw new Error(errorName(error))
+    return true
+  })
+}
+
+async function valuesOf(cluster: MillraceCluster, topic: string, partition: number): Promise<string[]> {
+  const { port, host } = cluster.brokers[await cluster.leaderOf(topic, partition)]!
+  const connection = await RawConnection.open(port, host)
+  const records = await readAll(connection, topic, partition).finally(() => connection.close())
+  return records.map(({ value }) => String(value))
+}
+
+async function reassign(cluster: MillraceCluster, topic: string, lists: readonly number[][]): Promise<void> {
+  const wire = await Wire.open(cluster.brokers.at(-1)!)
+  const { responses } = await wire.call(api.alterPartitionReassignments, 0, {
+    topics: [{ name: topic, partitions: lists.map((replicas, partitionIndex) => ({ partitionIndex, replicas })) }],
+    timeoutMs: 10_000,
+  })
+  assert.deepEqual(
+    responses[0]?.partitions.map(({ errorCode }) => errorName(errorCode)),
+    lists.map(() => 'NONE'),
+  )
+  await eventually(`the reassignment of ${topic}`, 30_000, async () => {
+    const { topics } = await wire.call(api.listPartitionReassignments, 0, { topics: null, timeoutMs: 10_000 })
+    return topics.length === 0 ? true : undefined
+  })
+  wire.close()
+}
+
+test('a broker that was alone is joined by two others, gives them replicas of all it has, and may die then', async () => {
+  // What it was before it had peers.
+  const dataDirs = await Promise.all([1, 2, 3].map((id) => temporaryDirectory(`joined-${id}`)))
+  directories.push(...dataDirs)
+  const alone = await MillraceBroker.start({ ...small, dataDir: dataDirs[0]! })
+  const connection = await RawConnection.open(alone.port)
+  assert.equal(await createTopic(connection, 'grown', 2), ErrorCode.NONE)
+  for (const value of ['a', 'b', 'c']) {
+    for (const partition of [0, 1])
+      assert.equal((await produce(connection, 'grown', partition, batch(value))).error, ErrorCode.NONE)
+  }
+  connection.close()
+  await alone.terminate()
+  const cluster = closing(await MillraceCluster.start({ ...small, dataDirs, order: [0, 1, 2] }))
+  assert.deepEqual(await valuesOf(cluster, 'grown', 0), ['a', 'b', 'c'])
+  await reassign(cluster, 'grown', [
+    [2, 1, 3],
+    [3, 2, 1],
+  ])
+  const partitions = await cluster.describe('grown')
+  assert.deepEqual(partitions.map(({ replicas }) => replicas).sort(), [
+    [2, 1, 3],
+    [3, 2, 1],
+  ])
+  await cluster.inSync('grown')
+  await eventually('three voters of the metadata', 20_000, async () => {
+    const wire = await Wire.open(cluster.brokers[0]!)
+    const { topics } = await wire.call(api.describeQuorum, 2, {
+      topics: [{ topicName: '__cluster_metadata', partitions: [{ partitionIndex: 0 }] }],
+    })
+    wire.close()
+    return topics[0]?.partitions[0]?.currentVoters.length === 3 ? true : undefined
+  })
+  await cluster.brokers[0]!.kill()
+  for (const partition of [0, 1]) {
+    await writeTo(cluster, 'grown', partition, 'd')
+    assert.deepEqual(await valuesOf(cluster, 'grown', partition), ['a', 'b', 'c', 'd'])
+  }
+})
+
+describe('a cluster of four', () => {
+  let cluster: MillraceCluster
+
+  test('a broker that is drained holds nothing any more, and is taken out', async () => {
+    cluster = closing(
+      await MillraceCluster.start({ ...small, count: 4, properties: { 'offsets.topic.num.partitions': '2' } }),
+    )
+    await cluster.createTopic('drained', 8)
+    await cluster.inSync('drained')
+    for (let partition = 0; partition < 8; partition++) await writeTo(cluster, 'drained', partition, 'before')
+    const target = ['--bootstrap', cluster.brokers[0]!.bootstrap]
+    const running = await millrace(['broker', 'remove', '4', ...target])
+    assert.notEqual(running.code, 0)
+    assert.match(running.stderr, /Broker 4 holds \d+ partition/)
+    assert.match(await succeed(['broker', 'drain', '4', ...target]), /Broker 4 holds nothing any more/)
+    for (const { replicas, isr } of await cluster.describe('drained')) {
+      assert.deepEqual([replicas.includes(4), replicas.length, isr.length], [false, 3, 3])
+    }
+    assert.match((await millrace(['broker', 'remove', '4', ...target])).stderr, /Broker 4 is running: stop it first/)
+    await cluster.brokers[3]!.terminate()
+    await eventually('broker 4 taken out', 10_000, async () =>
+      (await millrace(['broker', 'remove', '4', ...target])).code === 0 ? true : undefined,
+    )
+    const listed = JSON.parse(await succeed(['broker', 'list', '--json', ...target])) as { id: number }[]
+    assert.deepEqual(
+      listed.map(({ id }) => id),
+      [1, 2, 3],
+    )
+    cluster.brokers.pop()
+    for (let partition = 0; partition < 8; partition++) {
+      await writeTo(cluster, 'drained', partition, 'after')
+      assert.deepEqual(await valuesOf(cluster, 'drained', partition), ['before', 'after'])
+    }
+  })
+
+  test('a broker with an empty disk in place of its own gets everything again', async () => {
+    const broker = cluster.brokers[1]!
+    await broker.kill()
+    cluster.replaceDisk(1)
+    await writeTo(cluster, 'drained', 0, 'meanwhile')
+    await broker.restart()
+    await cluster.inSync('drained')
+    // The others go, one after the other: what is left comes from the new disk.
+    await cluster.brokers[0]!.kill()
+    for (let partition = 1; partition < 8; partition++) await writeTo(cluster, 'drained', partition, 'later')
+    await cluster.brokers[0]!.restart()
+    await cluster.inSync('drained')
+    await cluster.brokers[2]!.kill()
+    for (let partition = 1; partition < 8; partition++) {
+      await writeTo(cluster, 'drained', partition, 'last')
+      assert.deepEqual(await valuesOf(cluster, 'drained', partition), ['before', 'after', 'later', 'last'])
+    }
+    assert.deepEqual(await valuesOf(cluster, 'drained', 0), ['before', 'after', 'meanwhile'])
+    await cluster.brokers[2]!.restart()
+  })
+
+  test('a broker of another cluster is refused with one line, and disturbs nobody', async () => {
+    const dataDir = await temporaryDirectory('other-cluster')
+    directories.push(dataDir)
+    const peerPort = String(await freePort())
+    const flags = ['--node-id', '9', '--peer-port', peerPort]
+    const other = await MillraceBroker.start({ ...small, dataDir, extraArguments: flags })
+    await other.terminate()
+    const refused = spawnMillrace(await freePort(), dataDir, {
+      ...small,
+      extraArguments: [...flags, '--seed', cluster.seeds],
+    })
+    const { code } = await refused.exited
+    assert.equal(code, 1, refused.stdout)
+    assert.match(refused.stderr, /OTHER_CLUSTER|another cluster/)
+    assert.equal(refused.stderr.trim().split('\n').length, 1, refused.stderr)
+    await writeTo(cluster, 'drained', 0, 'undisturbed')
+  })
+})
+
+test('when a majority is lost for good, one survivor goes on with what it has, once it was told to', async () => {
+  const cluster = closing(
+    await MillraceCluster.start({ ...small, properties: { 'offsets.topic.num.partitions': '2' } }),
+  )
+  await cluster.createTopic('survives', 3)
+  await cluster.inSync('survives')
+  for (const partition of [0, 1, 2]) await writeTo(cluster, 'survives', partition, 'kept')
+  const survivor = cluster.brokers[0]!
+  await Promise.all(cluster.brokers.map((broker) => broker.terminate()))
+  const dataDir = ['--data-dir', cluster.dataDir(0)]
+  const unsure = await millrace(['broker', 'unsafe-recover', ...dataDir, '--lost', '2,3'])
+  assert.notEqual(unsure.code, 0)
+  assert.match(unsure.stderr, /whatever was acknowledged behind the end shown here is lost/)
+  assert.match(unsure.stderr, /Give --yes/)
+  for (const partition of [0, 1, 2]) assert.match(unsure.stdout, new RegExp(`survives-${partition}`))
+  assert.match(
+    await succeed(['broker', 'unsafe-recover', ...dataDir, '--lost', '2,3', '--yes']),
+    /Broker 1 decides alone/,
+  )
+  await survivor.restart()
+  const connection = await RawConnection.open(survivor.port, survivor.host)
+  for (const partition of [0, 1, 2]) {
+    await eventually(`a write to survives-${partition}`, 20_000, async () =>
+      (await produce(connection, 'survives', partition, batch('alone'))).error === ErrorCode.NONE ? true : undefined,
+    )
+    const records = await readAll(connection, 'survives', partition)
+    assert.deepEqual(
+      records.map(({ value }) => String(value)),
+      ['kept', 'alone'],
+    )
+  }
+  connection.close()
+})

@@ -1,0 +1,203 @@
+// Several Millrace processes that form one cluster, on loopback or each in a network namespace of its own.
+//
+// Owned by the test that started it; close() stops everything and removes the data.
+
+import kafkajs from 'kafkajs'
+import { MillraceBroker, type MillraceOptions } from './broker.ts'
+import { Namespaces, namespacesAvailable } from './namespaces.ts'
+import { eventually, freePort, removeDirectory, temporaryDirectory } from './process.ts'
+
+const { Kafka, logLevel } = kafkajs
+
+export interface ClusterOptions extends Pick<MillraceOptions, 'shards' | 'memory' | 'properties' | 'env'> {
+  /** Default 3. */
+  readonly count?: number
+  /** Each broker in a network namespace, so that connections between them can be cut. */
+  readonly namespaces?: boolean
+  /** Data directories by broker, where they must lie on file systems of their own. */
+  readonly dataDirs?: readonly string[]
+  /** `broker.rack` by broker. */
+  readonly racks?: readonly string[]
+  /** Brokers by index, each started when the one before it is ready. Default: all at once. */
+  readonly order?: readonly number[]
+}
+
+export { namespacesAvailable }
+
+/** A broker of a cluster, whoever made it. */
+export interface ClusterBroker {
+  readonly host: string
+  readonly port: number
+  readonly pid: number
+  readonly bootstrap: string
+  /** `kill -9`; resolves when the process is gone. */
+  kill(): Promise<void>
+  restart(): Promise<void>
+  close(): Promise<void>
+}
+
+/** What tests and benchmarks ask of a cluster, through an unmodified client. Broker ids are index + 1. */
+export abstract class Cluster {
+  abstract readonly brokers: readonly ClusterBroker[]
+  abstract close(): Promise<void>
+
+  get bootstrap(): string {
+    return this.brokers.map(({ bootstrap }) => bootstrap).join(',')
+  }
+
+  kafkajs(): kafkajs.Kafka {
+    return new Kafka({
+      clientId: 'cluster-test',
+      brokers: this.bootstrap.split(','),
+      logLevel: logLevel.NOTHING,
+      retry: { initialRetryTime: 50, maxRetryTime: 500, retries: 60 },
+      requestTimeout: 10_000,
+    })
+  }
+
+  /** Creates a topic with 3 replicas (or as many as there are brokers). */
+  async createTopic(topic: string, partitions: number, configs: Readonly<Record<string, string>> = {}): Promise<void> {
+    const admin = this.kafkajs().admin()
+    await admin.connect()
+    try {
+      await admin.createTopics({
+        topics: [
+          {
+            topic,
+            numPartitions: partitions,
+            replicationFactor: Math.min(3, this.brokers.length),
+            configEntries: Object.entries(configs).map(([name, value]) => ({ name, value })),
+          },
+        ],
+      })
+    } finally {
+      await admin.disconnect()
+    }
+  }
+
+  /** Index of the broker that leads a partition, as the brokers say. */
+  async leaderOf(topic: string, partition: number): Promise<number> {
+    return (await this.describe(topic)).find(({ partitionId }) => partitionId === partition)!.leader - 1
+  }
+
+  async describe(topic: string): Promise<kafkajs.PartitionMetadata[]> {
+    const admin = this.kafkajs().admin()
+    await admin.connect()
+    try {
+      const { topics } = await admin.fetchTopicMetadata({ topics: [topic] })
+      return topics[0]!.partitions
+    } finally {
+      await admin.disconnect()
+    }
+  }
+
+  /** Waits until every partition of the topic has all its replicas in sync. */
+  async inSync(topic: string, timeoutMs = 60_000): Promise<void> {
+    await eventually(`all replicas of ${topic} in sync`, timeoutMs, async () => {
+      const partitions = await this.describe(topic)
+      return partitions.every(({ isr, replicas, leader }) => leader >= 0 && isr.length === replicas.length)
+        ? true
+        : undefined
+    })
+  }
+}
+
+export class MillraceCluster extends Cluster {
+  readonly brokers: MillraceBroker[] = []
+  readonly network: Namespaces | undefined
+  readonly #options: ClusterOptions
+  readonly #directories: string[] = []
+  readonly #peerPorts: number[] = []
+
+  private constructor(options: ClusterOptions, network: Namespaces | undefined) {
+    super()
+    this.#options = options
+    this.network = network
+  }
+
+  /** Starts the brokers and resolves when all are ready. */
+  static async start(options: ClusterOptions = {}): Promise<MillraceCluster> {
+    const count = options.count ?? 3
+    const cluster = new MillraceCluster(options, options.namespaces ? new Namespaces(count) : undefined)
+    try {
+      for (let at = 0; at < count; at++)
+        cluster.#peerPorts.push(cluster.network === undefined ? await freePort() : 9800)
+      const started: MillraceBroker[] = []
+      const start = async (at: number): Promise<void> => {
+        started[at] = await cluster.#startBroker(at)
+      }
+      try {
+        if (options.order === undefined) await Promise.all(Array.from({ length: count }, (_, at) => start(at)))
+        else for (const at of options.order) await start(at)
+      } finally {
+        cluster.brokers.push(...started.filter((broker) => broker !== undefined))
+      }
+      return cluster
+    } catch (error) {
+      await cluster.close()
+      throw error
+    }
+  }
+
+  #host(at: number): string {
+    return this.network?.address(at) ?? '127.0.0.1'
+  }
+
+  get seeds(): string {
+    return this.#peerPorts.map((port, at) => `${this.#host(at)}:${port}`).join(',')
+  }
+
+  async #startBroker(at: number): Promise<MillraceBroker> {
+    const { shards = 2, memory = '128m', properties, env, dataDirs, racks } = this.#options
+    const dataDir = dataDirs?.[at] ?? (await temporaryDirectory(`broker-${at + 1}`))
+    this.#directories[at] = dataDir
+    return await MillraceBroker.start({
+      host: this.#host(at),
+      ...(this.network === undefined ? {} : { port: 9092, wrapper: this.network.wrapper(at) }),
+      dataDir,
+      shards,
+      memory,
+      env,
+      properties: { ...properties, ...(racks?.[at] === undefined ? {} : { 'broker.rack': racks[at] }) },
+      extraArguments: this.flags(at),
+    })
+  }
+
+  /** The flags that make broker `at` a member. */
+  flags(at: number): string[] {
+    return [
+      '--node-id',
+      String(at + 1),
+      '--peer-host',
+      this.#host(at),
+      '--peer-port',
+      String(this.#peerPorts[at]),
+      '--seed',
+      this.seeds,
+    ]
+  }
+
+  dataDir(at: number): string {
+    return this.#directories[at]!
+  }
+
+  /** The last of what each broker printed, for a failure's report. */
+  outputs(): string {
+    return this.brokers
+      .map(({ child }, at) => `broker ${at + 1}:\n${child.stdout.slice(-500)}\n${child.stderr.slice(-3000)}`)
+      .join('\n')
+  }
+
+  /** An empty disk in the place of broker `at`'s, which must not be running. */
+  replaceDisk(at: number): void {
+    removeDirectory(this.dataDir(at))
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.brokers.map((broker) => broker.close()))
+    for (const [at, directory] of this.#directories.entries()) {
+      if (directory !== undefined && this.#options.dataDirs?.[at] === undefined) removeDirectory(directory)
+    }
+    this.network?.close()
+  }
+}
