@@ -1,0 +1,103 @@
+// Mistakes that are planted to see whether the simulator sees them: each one line of a shipped file, replaced while it is loaded.
+//
+// plant-loader.ts does the replacing, in a process of its own; planted.test.ts runs seeds there. A line that is not found exactly once is an
+// error: whoever changes it has to look here.
+
+import { readFileSync } from 'node:fs'
+
+export interface Mistake {
+  readonly name: string
+  /** From the root of the repository. */
+  readonly file: string
+  readonly find: string
+  readonly put: string
+  /** Profile of scenario.ts that gives it a chance to show. */
+  readonly profile: string
+}
+
+export const MISTAKES: readonly Mistake[] = [
+  {
+    name: 'vote not persisted',
+    file: 'broker/replication/driver.ts',
+    find: 'if (hardState !== undefined) log.saveHardState(hardState.term, hardState.votedFor)',
+    put: '',
+    profile: 'votes',
+  },
+  {
+    name: 'commit of an old term',
+    file: 'broker/raft/leadership.ts',
+    find: 'return index > log.commitIndex && log.termAt(index) === term ? index : NO_INDEX',
+    put: 'return index > log.commitIndex ? index : NO_INDEX',
+    profile: 'commits',
+  },
+  {
+    name: 'acknowledged before sync',
+    file: 'broker/replication/driver.ts',
+    find: 'if (sequence <= log.journaledSequence) {',
+    put: 'if (sequence >= 0) {',
+    profile: 'blackouts',
+  },
+  {
+    name: 'journal written without sync',
+    file: 'storage/journal.ts',
+    find: 'this.#arena.view(round.at, round.blockBytes), position, true)',
+    put: 'this.#arena.view(round.at, round.blockBytes), position, false)',
+    profile: 'blackouts',
+  },
+  {
+    name: 'truncation below commit',
+    file: 'broker/raft/log.ts',
+    find: 'if (this.termAt(entry.index) === entry.term) continue',
+    put: '',
+    profile: 'commits',
+  },
+  {
+    name: 'lease without drift bound',
+    file: 'broker/replication/link-lease.ts',
+    find: 'this.#durationMs = silenceMs * (1 - CLOCK_DRIFT_MAX)',
+    put: 'this.#durationMs = silenceMs',
+    profile: 'leases',
+  },
+  {
+    name: 'producer state lost in a snapshot',
+    file: 'broker/partition/producer-state.ts',
+    find: 'const producers = this.#withoutTail()',
+    put: 'const producers = new Map()',
+    profile: 'restarts',
+  },
+  {
+    name: 'in sync too early',
+    file: 'broker/replication/in-sync.ts',
+    find: 'nowMs - lag.caughtUpMs <= this.#lagMaxMs : progress.matchIndex >= raft.commitIndex',
+    put: 'nowMs - lag.caughtUpMs <= this.#lagMaxMs : true',
+    profile: 'lag',
+  },
+  {
+    name: 'checksum not checked',
+    file: 'storage/segment-reader.ts',
+    find: 'defect = batchDefect(arena.bytes, at, to) ?? misplaced(',
+    put: 'defect = misplaced(',
+    profile: 'rot',
+  },
+  {
+    name: 'sequences not checked',
+    file: 'broker/partition/append-path.ts',
+    find: "if (check.kind === 'duplicate') {",
+    put: "if (check.kind === 'duplicate' && producers === undefined) {",
+    profile: 'restarts',
+  },
+]
+
+/** @throws Error unless the line stands there exactly once */
+export function plant(mistake: Mistake, source: string): string {
+  const parts = source.split(mistake.find)
+  if (mistake.find === '' || parts.length !== 2) {
+    throw new Error(`${mistake.name}: the line to change stands ${parts.length - 1} times in ${mistake.file}`)
+  }
+  return parts.join(mistake.put)
+}
+
+/** The source as shipped. */
+export function sourceOf(mistake: Mistake): string {
+  return readFileSync(new URL(`../../../${mistake.file}`, import.meta.url), 'utf8')
+}
