@@ -21,6 +21,7 @@ const inFlightMax = 5
 /** Most records that one request carries for one partition. */
 const recordsPerBatchMax = 64
 
+/** `leaders` is the port of each partition's leader, where there are several brokers. */
 export type Job =
   | { kind: 'create'; port: number; topic: string; partitions: number }
   | { kind: 'fill'; port: number; topic: string; partitions: number; megabytes: number }
@@ -32,6 +33,7 @@ export type Job =
       connections: number
       batchBytes: number
       seconds: number
+      leaders?: readonly number[]
     }
   | {
       kind: 'open'
@@ -42,6 +44,7 @@ export type Job =
       rate: number
       tickMs: number
       seconds: number
+      leaders?: readonly number[]
     }
   | { kind: 'end-to-end'; port: number; topic: string; rate: number; seconds: number }
   | { kind: 'keyed'; port: number; topic: string; partitions: number; connections: number; seconds: number }
@@ -79,13 +82,18 @@ function startTicker(intervalMs: number, call: () => void): () => void {
   return () => void worker.terminate()
 }
 
+interface Share {
+  readonly connection: LoadConnection
+  readonly partitions: readonly number[]
+}
+
 /** Open loop over some connections; `finished` resolves when the last record is acknowledged. */
 class OpenLoop {
   readonly latency = new Histogram()
   readonly lateness = new Histogram()
   readonly #batches: Buffer[]
   readonly #waiting: number[][]
-  readonly #connections: readonly LoadConnection[]
+  readonly #shares: readonly Share[]
   readonly #intervalMs: number
   readonly #partitions: number
   readonly #topic: string
@@ -97,9 +105,9 @@ class OpenLoop {
   #measureFrom = Number.POSITIVE_INFINITY
   #end = Number.POSITIVE_INFINITY
 
-  constructor(connections: readonly LoadConnection[], topic: string, partitions: number, rate: number, tickMs = 0.2) {
+  constructor(shares: readonly Share[], topic: string, partitions: number, rate: number, tickMs = 0.2) {
     this.#tickMs = tickMs
-    this.#connections = connections
+    this.#shares = shares
     this.#topic = topic
     this.#partitions = partitions
     this.#intervalMs = 1000 / rate
@@ -132,7 +140,7 @@ class OpenLoop {
         }
         // Another connection is first at each tick: where they share one partition, each gets its part.
         this.#turn++
-        const count = this.#connections.length
+        const count = this.#shares.length
         for (let index = 0; index < count; index++) this.#pump((index + this.#turn) % count)
         if (time > this.#end && this.#acknowledged === this.#due) {
           stopTicker()
@@ -143,22 +151,15 @@ class OpenLoop {
     })
   }
 
-  /**
-   * Sends what waits for the partitions of one connection. With fewer partitions than connections they take turns, and
-   * with more each has partitions of its own.
-   */
+  /** Sends what waits for the partitions of one connection. */
   #pump(index: number): void {
-    const connection = this.#connections[index]
-    if (connection === undefined) return
-    const count = this.#connections.length
+    const share = this.#shares[index]
+    if (share === undefined) return
+    const { connection, partitions } = share
     while (connection.inFlight < inFlightMax) {
       const parts: { partition: number; batch: Buffer }[] = []
       const times: number[] = []
-      for (
-        let partition = this.#partitions < count ? 0 : index;
-        partition < this.#partitions;
-        partition += this.#partitions < count ? 1 : count
-      ) {
+      for (const partition of partitions) {
         const waiting = this.#waiting[partition]
         if (waiting === undefined || waiting.length === 0) continue
         const taken = waiting.splice(0, recordsPerBatchMax)
@@ -179,6 +180,31 @@ class OpenLoop {
   }
 }
 
+/** Connections to the leaders of the partitions, and what each of them writes to. */
+async function openShares(job: {
+  port: number
+  partitions: number
+  connections: number
+  leaders?: readonly number[]
+}): Promise<Share[]> {
+  const all = Array.from({ length: job.partitions }, (_, partition) => partition)
+  const ports = job.leaders === undefined ? [job.port] : [...new Set(job.leaders)]
+  const shares: Promise<Share[]>[] = ports.map(async (port) => {
+    const own = all.filter((partition) => job.leaders === undefined || job.leaders[partition] === port)
+    return sharesOf(await openAll(port, Math.ceil(job.connections / ports.length)), own)
+  })
+  return (await Promise.all(shares)).flat()
+}
+
+/** With fewer partitions than connections they take turns, and with more each has partitions of its own. */
+function sharesOf(connections: readonly LoadConnection[], partitions: readonly number[]): Share[] {
+  const count = connections.length
+  return connections.map((connection, index) => ({
+    connection,
+    partitions: partitions.length < count ? partitions : partitions.filter((_, at) => at % count === index),
+  }))
+}
+
 async function openAll(port: number, count: number): Promise<LoadConnection[]> {
   return await Promise.all(Array.from({ length: count }, () => LoadConnection.open(port)))
 }
@@ -188,10 +214,10 @@ function closeAll(connections: readonly LoadConnection[]): void {
 }
 
 async function runOpen(job: Job & { kind: 'open' }): Promise<Result> {
-  const connections = await openAll(job.port, job.connections)
-  const loop = new OpenLoop(connections, job.topic, job.partitions, job.rate, job.tickMs)
+  const shares = await openShares(job)
+  const loop = new OpenLoop(shares, job.topic, job.partitions, job.rate, job.tickMs)
   const records = await loop.run(job.seconds)
-  closeAll(connections)
+  closeAll(shares.map(({ connection }) => connection))
   const { seconds } = job
   return { seconds, records, bytes: records * 1024, latency: loop.latency.summary(), lateness: loop.lateness.summary() }
 }
@@ -237,15 +263,19 @@ async function runClosed(
 }
 
 async function runMax(job: Job & { kind: 'max' }): Promise<Result> {
-  const connections = await openAll(job.port, job.connections)
+  const shares = await openShares(job)
   const records = Math.max(1, Math.floor(job.batchBytes / 1024))
   const batch = encodeBatch(records, 1024)
   const frames = Array.from({ length: job.partitions }, (_, partition) =>
     produceFrame(job.topic, [{ partition, batch }]),
   )
-  const own = (index: number) =>
-    job.partitions < job.connections ? frames : frames.filter((_, partition) => partition % job.connections === index)
-  return await runClosed(connections, own, records, batch.length, job.seconds)
+  return await runClosed(
+    shares.map(({ connection }) => connection),
+    (index) => shares[index]!.partitions.map((partition) => frames[partition]!),
+    records,
+    batch.length,
+    job.seconds,
+  )
 }
 
 /** Keyed records spread over many partitions: each request carries 16 batches of one record of 256 bytes. */
@@ -270,7 +300,7 @@ async function runEndToEnd(job: Job & { kind: 'end-to-end' }): Promise<Result> {
   const consumer = await LoadConnection.open(job.port)
   const latency = new Histogram()
   const dueTimes: number[] = []
-  const loop = new OpenLoop([producer], job.topic, 1, job.rate)
+  const loop = new OpenLoop(sharesOf([producer], [0]), job.topic, 1, job.rate)
   const started = now()
   let next = 0
   let wanted = Number.POSITIVE_INFINITY
@@ -374,7 +404,8 @@ async function readFromStart(port: number, topic: string, partitions: number, by
 
 async function runDrain(job: Job & { kind: 'drain' }): Promise<Result> {
   const connections = await openAll(job.port, 4)
-  const loop = new OpenLoop(connections, job.topic, job.partitions, job.rate)
+  const partitions = Array.from({ length: job.partitions }, (_, partition) => partition)
+  const loop = new OpenLoop(sharesOf(connections, partitions), job.topic, job.partitions, job.rate)
   let drained = () => {}
   const stop = new Promise<void>((resolve) => {
     drained = resolve

@@ -5,7 +5,6 @@
 
 import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
-import { cpus, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { nodeProgram } from '../test/support/broker.ts'
@@ -22,6 +21,7 @@ import {
 } from './brokers.ts'
 import type { Latency } from './histogram.ts'
 import type { Job, Result } from './load.ts'
+import { machineLine, printed, Table } from './table.ts'
 
 const { values: options } = parseArgs({
   options: {
@@ -37,36 +37,14 @@ const rounds = Number(options.rounds)
 const seconds = Number(options.seconds)
 const backlogMegabytes = Number(options['backlog-mb'])
 
-const ratioTitles: Record<Column, string> = {
-  millrace: '',
-  kafka: 'x page cache',
-  'kafka-flush': 'x flushed',
-  nothing: 'x nothing',
-}
-
-/** One line of the table: the figures of every round, by column. */
-interface Row {
-  label: string
-  unit: string
-  /** Whether a larger figure is the better one, which decides the direction of the ratios. */
-  largerIsBetter: boolean
-  figures: Map<Column, number[]>
-}
-
-const rows = new Map<string, Row>()
-
-function record(column: Column, label: string, unit: string, largerIsBetter: boolean, figure: number): void {
-  const row = rows.get(label) ?? { label, unit, largerIsBetter, figures: new Map<Column, number[]>() }
-  row.figures.set(column, [...(row.figures.get(column) ?? []), figure])
-  rows.set(label, row)
-}
+const table = new Table()
 
 function recordLatency(column: Column, label: string, latency: Latency | undefined): void {
   if (latency === undefined) throw new Error(`${label}: the generator gave no latencies`)
-  record(column, `${label}, p50`, 'ms', false, latency.p50Ms)
-  record(column, `${label}, p99`, 'ms', false, latency.p99Ms)
-  record(column, `${label}, p99.9`, 'ms', false, latency.p999Ms)
-  record(column, `${label}, max`, 'ms', false, latency.maxMs)
+  table.record(column, `${label}, p50`, 'ms', false, latency.p50Ms)
+  table.record(column, `${label}, p99`, 'ms', false, latency.p99Ms)
+  table.record(column, `${label}, p99.9`, 'ms', false, latency.p999Ms)
+  table.record(column, `${label}, max`, 'ms', false, latency.maxMs)
 }
 
 let worstLatenessMs = 0
@@ -112,8 +90,8 @@ const cases: Record<string, { partitions: number; run(bench: Bench): Promise<voi
   start: {
     partitions: 1,
     run: async ({ column, broker }) => {
-      record(column, 'Start to ready', 'ms', false, broker.readyMs)
-      record(column, 'Memory, idle', 'MB', false, residentMegabytes(broker.pid))
+      table.record(column, 'Start to ready', 'ms', false, broker.readyMs)
+      table.record(column, 'Memory, idle', 'MB', false, residentMegabytes(broker.pid))
     },
   },
   'open-1': { partitions: 1, run: (bench) => open(bench, 'Open loop 5,000/s, 1 partition', 1, 5000) },
@@ -130,8 +108,8 @@ const cases: Record<string, { partitions: number; run(bench: Bench): Promise<voi
     partitions: 64,
     run: async ({ column, broker, topic }) => {
       const result = await load({ kind: 'keyed', port: broker.port, topic, partitions: 64, connections: 50, seconds })
-      record(column, '50 keyed producers, 64 partitions', 'records/s', true, result.records / result.seconds)
-      record(column, '50 keyed producers, 64 partitions, p99', 'ms', false, result.latency?.p99Ms ?? Number.NaN)
+      table.record(column, '50 keyed producers, 64 partitions', 'records/s', true, result.records / result.seconds)
+      table.record(column, '50 keyed producers, 64 partitions, p99', 'ms', false, result.latency?.p99Ms ?? Number.NaN)
     },
   },
   'max-1': { partitions: 1, run: (bench) => max(bench, 1) },
@@ -143,27 +121,27 @@ const cases: Record<string, { partitions: number; run(bench: Bench): Promise<voi
       settle()
       const megabytes = backlogMegabytes
       const result = await load({ kind: 'drain', port: broker.port, topic, partitions: 16, megabytes, rate: 5000 })
-      record(
+      table.record(
         column,
         'Backlog drained beside 5,000/s',
         'MB/s',
         true,
         (result.consumedBytesPerSecond ?? Number.NaN) / 1e6,
       )
-      record(column, 'Producers beside the drain, p99', 'ms', false, result.latency?.p99Ms ?? Number.NaN)
+      table.record(column, 'Producers beside the drain, p99', 'ms', false, result.latency?.p99Ms ?? Number.NaN)
     },
   },
   cold: {
     partitions: 16,
     run: async ({ column, broker, topic }) => {
       await load({ kind: 'fill', port: broker.port, topic, partitions: 16, megabytes: backlogMegabytes })
-      record(column, 'Memory, after load', 'MB', false, residentMegabytes(broker.pid))
+      table.record(column, 'Memory, after load', 'MB', false, residentMegabytes(broker.pid))
       await broker.kill()
       dropPageCache()
       await broker.restart()
       const megabytes = backlogMegabytes
       const result = await load({ kind: 'consume', port: broker.port, topic, partitions: 16, megabytes })
-      record(column, 'Cold topic from the start', 'MB/s', true, result.bytes / result.seconds / 1e6)
+      table.record(column, 'Cold topic from the start', 'MB/s', true, result.bytes / result.seconds / 1e6)
     },
   },
   kill: {
@@ -174,7 +152,7 @@ const cases: Record<string, { partitions: number; run(bench: Bench): Promise<voi
       await new Promise((resolve) => setTimeout(resolve, 2000))
       await broker.kill()
       await child.exited
-      record(column, 'Ready after kill -9, 1 GB of log', 'ms', false, await broker.restart())
+      table.record(column, 'Ready after kill -9, 1 GB of log', 'ms', false, await broker.restart())
     },
   },
 }
@@ -192,10 +170,10 @@ async function max({ column, broker, topic }: Bench, partitions: number): Promis
   const result = await load(job)
   const used = cpuSeconds(broker.pid) - before
   const name = partitions === 1 ? '1 partition' : `${partitions} partitions`
-  record(column, `Max rate, ${name}`, 'MB/s', true, result.bytes / result.seconds / 1e6)
+  table.record(column, `Max rate, ${name}`, 'MB/s', true, result.bytes / result.seconds / 1e6)
   // The warm-up wrote too: the CPU time is set against the whole run at the measured rate.
   const gigabytes = ((result.bytes / result.seconds) * (result.seconds + 3)) / 1e9
-  record(column, `Broker CPU, ${name}`, 's/GB', false, used / gigabytes)
+  table.record(column, `Broker CPU, ${name}`, 's/GB', false, used / gigabytes)
 }
 
 /** A JIT needs its time: what follows is measured on a broker that has worked for a while. */
@@ -205,54 +183,6 @@ async function warmUp(broker: BenchBroker): Promise<void> {
   await load({ kind: 'create', ...shape })
   await load({ kind: 'open', ...shape, rate: 5000, tickMs: 0.2, seconds: Math.min(8, seconds) })
   await load({ kind: 'max', ...shape, batchBytes: 16_384, seconds: 1 })
-}
-
-function median(figures: readonly number[]): number {
-  const sorted = [...figures].sort((left, right) => left - right)
-  const middle = sorted.length >> 1
-  const upper = sorted[middle] ?? Number.NaN
-  return sorted.length % 2 === 1 ? upper : (upper + (sorted[middle - 1] ?? Number.NaN)) / 2
-}
-
-function printed(figure: number): string {
-  if (Number.isNaN(figure)) return '-'
-  if (figure >= 1000) return Math.round(figure).toLocaleString('en-US')
-  return figure >= 100 ? figure.toFixed(0) : figure >= 10 ? figure.toFixed(1) : figure.toFixed(2)
-}
-
-function table(shown: readonly Column[]): string {
-  const others = shown.filter((column) => column !== 'millrace')
-  const withRatios = shown.includes('millrace')
-  const head = ['', 'unit', ...shown.map((column) => columnTitles[column])]
-  if (withRatios) head.push(...others.map((column) => ratioTitles[column]))
-  const lines = [head, head.map((_, index) => (index === 0 ? '---' : '---:'))]
-  for (const row of rows.values()) {
-    const medians = new Map(shown.map((column) => [column, median(row.figures.get(column) ?? [])]))
-    const cells = [row.label, row.unit, ...shown.map((column) => printed(medians.get(column) ?? Number.NaN))]
-    const own = medians.get('millrace') ?? Number.NaN
-    if (withRatios) {
-      for (const column of others) {
-        const other = medians.get(column) ?? Number.NaN
-        cells.push(printed(row.largerIsBetter ? own / other : other / own))
-      }
-    }
-    lines.push(cells)
-  }
-  return lines.map((cells) => `| ${cells.join(' | ')} |`).join('\n')
-}
-
-function machineLine(): string {
-  const model = cpus()[0]?.model ?? 'unknown processor'
-  const kernel = execFileSync('uname', ['-sr'], { encoding: 'utf8' }).trim()
-  const memory = Math.round(totalmem() / 2 ** 30)
-  const fileSystem = execFileSync('stat', ['-f', '-c', '%T', process.env.MILLRACE_TEST_DIR ?? '/tmp'], {
-    encoding: 'utf8',
-  }).trim()
-  return `Machine: ${cpus().length} x ${model}, ${memory} GiB, ${kernel}, ${fileSystem}, Node ${nodeVersion()}`
-}
-
-function nodeVersion(): string {
-  return execFileSync(nodeProgram, ['--version'], { encoding: 'utf8' }).trim()
 }
 
 function pressure(): string {
@@ -306,7 +236,7 @@ const text = [
   `Settings: ${rounds} rounds, ${seconds} s a case after 3 s of warm-up, medians; schedule late by ${printed(worstLatenessMs)} ms at p99 at worst.`,
   ...(coldMethod === '' ? [] : [`Cold: ${coldMethod}.`]),
   '',
-  table(shown),
+  table.markdown(shown, columnTitles),
   ...(shown.includes('millrace') && shown.length > 1 ? ['', ratios] : []),
 ].join('\n')
 console.log(text)
