@@ -4,7 +4,7 @@
 
 import { complain } from './complain.ts'
 import { consoleLogger, LOG_LEVELS, type LogLevel } from './observe/log.ts'
-import { startServer } from './server.ts'
+import { type RunningServer, startServer } from './server.ts'
 import { type StartFlags, settingsFrom } from './start-flags.ts'
 
 /**
@@ -15,21 +15,13 @@ export async function runBroker(flags: StartFlags): Promise<void> {
   const level = process.env.MILLRACE_LOG ?? 'warn'
   const logger = consoleLogger(LOG_LEVELS.includes(level as LogLevel) ? (level as LogLevel) : 'warn')
   const { settings, shardCount, memoryBytes, metricsPort } = await settingsFrom(flags)
-  const server = await startServer({
-    settings,
-    shardCount,
-    memoryBytes,
-    metricsPort,
-    logger,
-    onFatal(error) {
-      complain(error)
-      process.exit(1)
-    },
-  })
+  let server: RunningServer | undefined
   let stopping = false
   const stop = (): void => {
     if (stopping) return
     stopping = true
+    // A broker that still looks for its cluster has promised nothing to anybody.
+    if (server === undefined) process.exit(0)
     server.close().then(
       () => process.exit(0),
       (error) => {
@@ -40,6 +32,17 @@ export async function runBroker(flags: StartFlags): Promise<void> {
   }
   process.on('SIGTERM', stop)
   process.on('SIGINT', stop)
+  server = await startServer({
+    settings,
+    shardCount,
+    memoryBytes,
+    metricsPort,
+    logger,
+    onFatal(error) {
+      complain(error)
+      process.exit(1)
+    },
+  })
   // Last, because whoever waits for these lines may stop us right after.
   process.stdout.write(
     `Millrace listening on ${server.bootstrapServers} (${server.shardCount} shards)\n` +

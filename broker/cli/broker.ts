@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Argv } from 'yargs'
 import { recoverCommand } from './broker-recover.ts'
-import { type BrokerLoad, brokerLoads, setDraining, unregisterBroker } from './client/brokers.ts'
+import { type BrokerLoad, brokerLoads, movingCount, setDraining, unregisterBroker } from './client/brokers.ts'
 import type { Cluster } from './client/cluster.ts'
 import { allTopics } from './client/topics.ts'
 import { CommandFailed, UsageError } from './exit.ts'
@@ -112,6 +112,8 @@ async function drain(cluster: Cluster, args: DrainArguments): Promise<void> {
 
 /** @throws CommandFailed when nothing that is left fits on the other brokers; the broker goes on giving away when that changes */
 async function refuseStuck(cluster: Cluster, nodeId: number): Promise<void> {
+  // What moves has the replicas of both places, so only what stands still tells.
+  if ((await movingCount(cluster)) > 0) return
   const topics = await allTopics(cluster)
   const left = topics.flatMap(({ partitions }) =>
     partitions.filter(({ replicaNodes }) => replicaNodes.includes(nodeId)),

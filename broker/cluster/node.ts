@@ -234,6 +234,8 @@ export class ClusterNode {
    */
   register(caughtUp: () => Promise<void>): Promise<void> {
     const { clock, logger } = this.#options.environment
+    // A broker that is a majority by itself would not notice otherwise that its seeds are of another cluster.
+    const seeds = this.#seedsOfThisCluster()
     const work = this.#register().then(caughtUp)
     // What fails here stops the broker, whether somebody waits for it or not.
     return new Promise((resolve, reject) => {
@@ -246,11 +248,14 @@ export class ClusterNode {
         }
       })
       work.then(resolve, reject).finally(() => late.cancel())
-      work.catch((error: unknown) => {
-        if (this.#isStopped) return
-        if (error instanceof OperatorError) this.#options.onFatal(error)
-        else throw error
-      })
+      seeds.catch(reject)
+      for (const part of [work, seeds]) {
+        part.catch((error: unknown) => {
+          if (this.#isStopped) return
+          if (error instanceof OperatorError) this.#options.onFatal(error)
+          else throw error
+        })
+      }
     })
   }
 
@@ -308,17 +313,25 @@ export class ClusterNode {
 
   /** Brokers may have moved to other addresses since this one last heard of them: the seeds know. */
   async #lookForPeers(): Promise<void> {
-    const { links } = this.#options
-    if (links === undefined) return
-    const found = await Promise.all(
-      this.#seeds.map(async (seed) => ({ seed, answer: await this.#ask(seed, -1).catch(() => undefined) })),
-    )
-    for (const { seed, answer } of found) {
-      if (answer?.kind === 'other-cluster') throw otherCluster(this.clusterId, seed)
-      if (answer?.kind === 'twin') throw idInUse(this.#options.registration.nodeId, addressText(seed))
-      if (answer?.kind === 'answered') this.#found.set(answer.status.nodeId, seed)
-    }
+    for (const [nodeId, seed] of await this.#seedsOfThisCluster()) this.#found.set(nodeId, seed)
     this.peersChanged()
+  }
+
+  /** @throws OperatorError when the seeds are of another cluster, or another broker has our id */
+  async #seedsOfThisCluster(): Promise<Map<number, PeerAddress>> {
+    const own = new Map<number, PeerAddress>()
+    if (this.#options.links === undefined) return own
+    let foreign: PeerAddress | undefined
+    const ask = async (seed: PeerAddress): Promise<void> => {
+      const answer = await this.#ask(seed, -1).catch(() => undefined)
+      if (answer?.kind === 'twin') throw idInUse(this.#options.registration.nodeId, addressText(seed))
+      if (answer?.kind === 'other-cluster') foreign ??= seed
+      if (answer?.kind === 'answered') own.set(answer.status.nodeId, seed)
+    }
+    await Promise.all(this.#seeds.map(ask))
+    // One address that somebody else has taken stops nobody whose cluster answers at the others.
+    if (foreign !== undefined && own.size === 0 && !this.#isStopped) throw otherCluster(this.clusterId, foreign)
+    return own
   }
 
   #learn(peers: readonly (PeerAddress & { readonly nodeId: number })[]): void {

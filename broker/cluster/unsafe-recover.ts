@@ -100,7 +100,7 @@ async function survey(options: RecoverOptions, rewrite: (log: GroupLog) => Promi
       groups.push({
         groupId: log.groupId,
         name: nameOf(image, log.groupId),
-        voters: membership.voters.map(brokerOf),
+        voters: membership.voters.map(brokerOf).sort((left, right) => left - right),
         endOffset: log.logEndOffset,
         uncertainRecords: log.logEndOffset - log.committedOffset,
         isLearner: !membership.isVoter(ownId),

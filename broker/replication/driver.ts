@@ -43,6 +43,8 @@ import { Transfers } from './transfers.ts'
 export interface ReplicationOptions {
   /** Raft id of this broker; asked for when the first group is added, not before. */
   readonly nodeId: NodeId | (() => NodeId)
+  /** Raft id of another broker with its present data directory. Default: with its first one. */
+  raftIdAt?(nodeId: number): NodeId
   readonly clock: Clock
   readonly random: Random
   readonly logger?: Logger
@@ -134,6 +136,7 @@ export class Replication implements ReplicaDriver {
     this.#peers = new Peers(
       options.links,
       () => this.#nodeId,
+      options.raftIdAt ?? ((nodeId) => raftIdOf(nodeId, 0)),
       () => options.wantsFlush(),
     )
     this.#outbox = new Outbox({
@@ -268,6 +271,8 @@ export class Replication implements ReplicaDriver {
 
   /** A flush round is on disk. */
   onDurable(groups: readonly GroupLog[]): void {
+    // Storage that is being closed writes its own; nothing may be appended behind that.
+    if (this.#isClosed) return
     for (const log of groups) {
       const replica = this.#replicas.get(log.groupId)
       if (replica === undefined || replica.log !== log) continue
@@ -285,18 +290,25 @@ export class Replication implements ReplicaDriver {
     return this.#transfers.all([...this.#replicas.values()], excluded, DRAIN_MS_MAX)
   }
 
-  /** Leadership of all groups is given up, because this shard cannot write; their members are told. */
+  /**
+   * The disk has failed: this shard can promise nothing any more. Leadership of all groups is given up, members and best successors are
+   * told, and whatever comes from now on is ignored.
+   */
   stepDownAll(): void {
     for (const replica of this.#replicas.values()) {
       replica.raft.stepDown()
-      this.#markDirty(replica)
+      this.process(replica)
     }
+    this.#fail()
   }
 
   close(): void {
     this.#isClosed = true
     this.#timer?.cancel()
-    for (const replica of this.#replicas.values()) this.#reads.abandon(replica)
+    for (const replica of this.#replicas.values()) {
+      this.#reads.abandon(replica)
+      this.#transfers.forget(replica)
+    }
   }
 
   stats(): ReplicationStats {
@@ -471,6 +483,7 @@ export class Replication implements ReplicaDriver {
     const message =
       kind === RaftKind.SNAPSHOT ? this.#snapshots.receive(header, link, reader) : readMessage(header, reader)
     if (message === undefined) return
+    if (reader.hasMore) throw new MalformedPeerBytes(`${reader.left} bytes after a message`)
     if (message.type === 'append' && message.entries.length > 0) {
       const fitting = this.#fitting(message)
       if (fitting === undefined) {
@@ -543,7 +556,7 @@ export class Replication implements ReplicaDriver {
   /** Carries out what a group wants, until it wants nothing more. */
   process(replica: Replica): void {
     replica.isDirty = false
-    if (replica.isRemoved || this.#hasFailed) return
+    if (replica.isRemoved || this.#hasFailed || this.#isClosed) return
     const { raft, log } = replica
     this.#reads.sent(replica)
     if (log.firstIndex > raft.firstIndex) raft.trim(log.firstIndex)
@@ -580,6 +593,7 @@ export class Replication implements ReplicaDriver {
     if (roleChanged) this.#roleChanged(replica)
     if (membershipChanged) {
       this.#reconcile.look(replica)
+      this.#lookInSync(replica)
       if (!roleChanged) this.#elections.roleChanged(replica)
     }
     if (reads !== undefined) for (const { context } of reads) this.#reads.confirmed(context)
@@ -777,15 +791,16 @@ export class Replication implements ReplicaDriver {
   /** The journal takes nothing any more: this shard neither leads nor follows from now on. */
   #fail(): void {
     if (this.#hasFailed) return
+    this.#hasFailed = true
     for (const replica of this.#replicas.values()) {
       replica.raft.stepDown()
       if (replica.ledTerm >= 0) this.#outbox.sayStepDown(replica)
       replica.ledTerm = -1
       replica.unserve()
       this.#reads.abandon(replica)
+      this.#transfers.forget(replica)
       replica.promises = undefined
     }
-    this.#hasFailed = true
     for (const { owner } of this.#replicas.values()) owner.following?.(NOBODY)
     this.#options.wantsFlush()
   }

@@ -2,9 +2,11 @@
 //
 // One per shard, made by driver.ts. As in Kafka, a member leaves when it has not caught up with the log's end for replica.lag.time.max.ms,
 // and comes back when it holds everything committed; unlike in Kafka nothing rests on it, since Raft counts its own quorums. So it is
-// looked at now and then, and at once when a broker falls silent.
+// looked at now and then, and at once when a broker falls silent. Only those are counted whose vote is settled: whoever sees a broker in
+// the list may stop another one.
 
 import { brokerOf } from '../cluster/raft-id.ts'
+import type { Membership } from '../raft/membership.ts'
 import type { NodeId } from '../raft/types.ts'
 import type { Replica } from './replica.ts'
 
@@ -48,11 +50,13 @@ export class InSync {
   }
 
   #list(replica: Replica): readonly number[] {
-    const { raft } = replica
+    const { membership, committedMembership, id: own } = replica.raft
     const brokers: number[] = []
-    for (const id of raft.membership.members) {
+    for (const id of membership.members) {
       const broker = brokerOf(id)
-      if (!brokers.includes(broker) && this.#isInSync(replica, id, broker)) brokers.push(broker)
+      if (brokers.includes(broker)) continue
+      const counts = id === own || (isSettled(membership, id) && isSettled(committedMembership.membership, id))
+      if (counts && this.#isInSync(replica, id, broker)) brokers.push(broker)
     }
     const key = brokers.join()
     const known = this.#lists.get(key)
@@ -103,4 +107,9 @@ export class InSync {
     const lags = this.#lags.get(replica)
     if (lags?.delete(id) && lags.size === 0) this.#lags.delete(replica)
   }
+}
+
+/** Its vote counts in every majority of this membership. */
+function isSettled({ voters, outgoing, isJoint }: Membership, id: NodeId): boolean {
+  return voters.includes(id) && (!isJoint || outgoing.includes(id))
 }

@@ -57,7 +57,12 @@ export class Peer implements LinkHost {
   met(who: Introduction, host: string): boolean {
     const { incarnation, directoryId, shardCount } = who
     if (incarnation !== this.#incarnation) {
-      if (this.#retired.includes(incarnation)) return false
+      // One that was replaced, or one whose late hello came after that of its successor: whoever is heard is the one that lives.
+      const retiredAt = this.#retired.indexOf(incarnation)
+      if (retiredAt >= 0) {
+        if (this.isAlive) return false
+        this.#retired.splice(retiredAt, 1)
+      }
       if (this.#incarnation !== undefined) {
         if (directoryId !== this.#directoryId && this.isAlive) {
           this.#claimed(who, host)

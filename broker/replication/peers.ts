@@ -12,11 +12,19 @@ import { PeerKind, type PeerWriter } from './peer-wire.ts'
 export class Peers {
   readonly #links: PeerLinks | undefined
   readonly #ownId: () => NodeId
+  readonly #raftIdAt: (nodeId: number) => NodeId
   readonly #wantsFlush: () => void
 
-  constructor(links: PeerLinks | undefined, ownId: () => NodeId, wantsFlush: () => void) {
+  /** @param raftIdAt the id of a broker with the data directory that it has now */
+  constructor(
+    links: PeerLinks | undefined,
+    ownId: () => NodeId,
+    raftIdAt: (nodeId: number) => NodeId,
+    wantsFlush: () => void,
+  ) {
     this.#links = links
     this.#ownId = ownId
+    this.#raftIdAt = raftIdAt
     this.#wantsFlush = wantsFlush
   }
 
@@ -26,11 +34,11 @@ export class Peers {
     return count === undefined ? undefined : shardOf(groupId, count)
   }
 
-  /** Whether this member's shard was heard lately. Ourselves always; another data directory of our own broker never again. */
+  /** Whether this member's shard was heard lately. Ourselves always; a data directory that was replaced never again. */
   isAlive(id: NodeId, groupId: number): boolean {
     if (id === this.#ownId()) return true
     const nodeId = brokerOf(id)
-    if (nodeId === brokerOf(this.#ownId())) return false
+    if (nodeId === brokerOf(this.#ownId()) || id < this.#raftIdAt(nodeId)) return false
     const shard = this.shardAt(nodeId, groupId)
     return shard !== undefined && this.#links!.isAlive(nodeId, shard)
   }

@@ -4,7 +4,7 @@ import type { Socket } from 'node:net'
 import type { Registration } from '../cluster/controller.ts'
 import type { NodeIdentity } from '../cluster/node-identity.ts'
 import type { ShardFigures } from '../observe/shard-metrics.ts'
-import type { PeerOptions } from './shard.ts'
+import type { PeerOptions } from './peer-links.ts'
 
 export interface WorkerSetup {
   readonly shardId: number

@@ -64,6 +64,7 @@ export class MetadataShard implements ControllerPlace {
   readonly #node: ClusterNode
   readonly #group: MetadataGroup
   readonly #acks: MetadataAcks
+  #isRegistered = false
   #isPlanning = false
   /** Partitions that cannot be moved away now, as last said. */
   #stuckCount = 0
@@ -159,10 +160,19 @@ export class MetadataShard implements ControllerPlace {
 
   /** @returns when the metadata knows this broker as it is now, or when it seems that no quorum is running */
   register(): Promise<void> {
-    return this.#node.register(() => this.#options.publication.caughtUp())
+    return this.#node.register(async () => {
+      this.#isRegistered = true
+      await this.#options.publication.caughtUp()
+    })
   }
 
   imageChanged(): void {
+    const { publication, config } = this.#options
+    if (this.#isRegistered && publication.image.broker(config.nodeId) === undefined) {
+      this.#isRegistered = false
+      this.#options.onFailure(takenOut(config.nodeId))
+      return
+    }
     this.#node.peersChanged()
     this.#retarget()
     this.#acks.check()
@@ -256,5 +266,13 @@ function peerPortMissing(members: readonly number[]): OperatorError {
     'PEER_PORT_MISSING',
     `the data directory belongs to a member of a cluster of ${members.length} brokers, and cannot be served alone`,
     'Give --peer-port and --seed as before.',
+  )
+}
+
+function takenOut(nodeId: number): OperatorError {
+  return new OperatorError(
+    'BROKER_REMOVED',
+    `broker ${nodeId} was taken out of the cluster`,
+    'Start it again to bring it back, or leave it stopped.',
   )
 }

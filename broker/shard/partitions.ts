@@ -226,7 +226,7 @@ export class Partitions {
     const replica = replication.add(log, partition, { founders, preferred: known === undefined && isPreferred })
     partition.replica = replica
     partition.attach(replica)
-    replication.retarget(replica, targetOf(this.#options.image(), image))
+    this.#retarget(partition, image)
     const members = replica.memberIds
     // Nobody else can lead it, so whoever opens it can wait until it serves.
     if (members.length === 1 && members[0] === raftId) {
@@ -285,6 +285,8 @@ export class Partitions {
 
   #retarget(partition: HostedPartition, image: PartitionImage): void {
     partition.isCompleting = false
+    // An image that is behind may name members that have long been replaced.
+    if (!this.#isCaughtUp) return
     this.#options.replication().retarget(partition.replica, targetOf(this.#options.image(), image))
   }
 

@@ -10,7 +10,7 @@ import type { Arena } from '../../storage/arena.ts'
 import type { DiskError } from '../../storage/disk.ts'
 import { ShardStorage } from '../../storage/shard-storage.ts'
 import type { Controller, Registration } from '../cluster/controller.ts'
-import type { BrokerRegistration, MetadataImage } from '../cluster/metadata.ts'
+import type { MetadataImage } from '../cluster/metadata.ts'
 import type { NodeIdentity } from '../cluster/node-identity.ts'
 import type { ProducerIds } from '../cluster/producer-ids.ts'
 import { raftIdOf } from '../cluster/raft-id.ts'
@@ -23,11 +23,8 @@ import { FetchSessions } from '../handlers/fetch-sessions.ts'
 import type { FrameMemory } from '../net/connection.ts'
 import type { StreamSocket } from '../net/stream-socket.ts'
 import { type GroupLagFigures, ShardMetrics } from '../observe/shard-metrics.ts'
-import type { PartitionHost } from '../partition/partition.ts'
 import { Replication } from '../replication/driver.ts'
-import type { LinkInfo, ShardLinks } from '../replication/link-types.ts'
-import { Links } from '../replication/links.ts'
-import { PeerKind, type PeerReader } from '../replication/peer-wire.ts'
+import type { ShardLinks } from '../replication/link-types.ts'
 import { Asks } from './asks.ts'
 import { Connections } from './connections.ts'
 import type { DataShard, QuorumState } from './context.ts'
@@ -38,17 +35,12 @@ import { Leaders } from './leaders.ts'
 import { MetadataPublication } from './metadata-publication.ts'
 import { MetadataShard } from './metadata-shard.ts'
 import { OffsetsTopicLog } from './offsets-topic-log.ts'
+import { partitionHost } from './partition-host.ts'
 import { type HostedPartition, Partitions } from './partitions.ts'
+import { openLinks, type PeerOptions, peerLinks } from './peer-links.ts'
 import { Post } from './post.ts'
 import type { LoopHook } from './wake.ts'
 import { Kind, type WireReader } from './wire.ts'
-
-/** What a broker that has peers knows from its start. */
-export interface PeerOptions {
-  readonly directoryId: string
-  /** A random number of this process life, the same on all shards. */
-  readonly incarnation: number
-}
 
 export interface ShardOptions {
   readonly shardId: number
@@ -79,8 +71,6 @@ export interface ShardOptions {
 const SECOND_MS = 1000
 /** Leaderships are given away for so long before a stop. */
 const TRANSFER_MS_MAX = 3000
-/** Body of one message between brokers at most; larger than any batch. */
-const PEER_MESSAGE_BYTES_MAX = 64 << 20
 
 export class Shard implements DataShard {
   readonly shardId: number
@@ -151,7 +141,18 @@ export class Shard implements DataShard {
           ? ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
           : ErrorCode.NOT_LEADER_OR_FOLLOWER,
     })
-    this.links = options.peer === undefined ? undefined : this.#makeLinks(options.peer)
+    this.links =
+      options.peer === undefined
+        ? undefined
+        : peerLinks(options.peer, {
+            ...{ shardId, shardCount, environment, config, memories: this.#memories, wantsFlush },
+            registration: options.registration,
+            clusterId: () => this.#clusterId,
+            replication: () => this.#replication,
+            leaders: () => this.#leaders,
+            asks: () => this.#asks,
+            metadata: () => this.#metadata,
+          })
     this.#replication = this.#makeReplication()
     const { links } = this
     const nodeId = config.nodeId
@@ -163,7 +164,14 @@ export class Shard implements DataShard {
       environment,
       config,
       dataDirectory: options.dataDirectory,
-      host: this.#makePartitionHost(),
+      host: partitionHost({
+        environment,
+        config,
+        storage: () => this.#storage,
+        diskSpace: this.#diskSpace,
+        memories: this.#memories,
+        lendBytesMax: options.arena.capacityBytes / 4,
+      }),
       leaders: this.#leaders,
       image,
       storage: () => this.#storage,
@@ -244,44 +252,11 @@ export class Shard implements DataShard {
 
   // Parts
 
-  #makeLinks(peer: PeerOptions): ShardLinks {
-    const { shardId, shardCount, environment, registration } = this.#options
-    return new Links({
-      nodeId: this.config.nodeId,
-      shardId,
-      shardCount,
-      ...peer,
-      clusterId: () => this.#clusterId,
-      ownAddress: () => registration.peer ?? undefined,
-      environment,
-      frameBytesMax: PEER_MESSAGE_BYTES_MAX,
-      receive: (link, kind, reader) => this.#receiveFromPeer(link, kind, reader),
-      up: (link) => {
-        this.#replication.peerUp(link)
-        this.#leaders.peerUp(link)
-        // It may have come back with more shards.
-        if (link.shardId === 0) this.#openLinks(link)
-        if (link.shardId === 0) this.#metadata?.peerUp(link)
-      },
-      down: (link) => {
-        this.#replication.peerDown(link)
-        this.#asks.peerDown(link)
-      },
-      silent: (nodeId, shard) => {
-        this.#replication.peerSilent(nodeId, shard)
-        if (shard === 0) this.#metadata?.peerSilent(nodeId)
-      },
-      heard: (nodeId, shard) => this.#replication.peerHeard(nodeId, shard),
-      room: (link) => this.#replication.peerRoom(link),
-      allocateFrame: (bytes) => this.#memories.allocate(bytes),
-      wantsFlush: () => this.#scheduleFlush(),
-    })
-  }
-
   #makeReplication(): Replication {
     const { clock, random, logger } = this.environment
     return new Replication({
       nodeId: () => this.#raftId(),
+      raftIdAt: (nodeId) => raftIdOf(nodeId, this.image.directoryEpoch(nodeId)),
       clock,
       random,
       logger,
@@ -291,35 +266,6 @@ export class Shard implements DataShard {
       canAccept: (bytes) => this.#storage.canAccept(bytes),
       replicaLagTimeMaxMs: this.config.replicaLagTimeMaxMs,
     })
-  }
-
-  #makePartitionHost(): PartitionHost {
-    const { clock, logger } = this.environment
-    const storage = () => this.#storage
-    const diskSpace = this.#diskSpace
-    const lendMax = this.#options.arena.capacityBytes / 4
-    let lentBytes = 0
-    return {
-      clock,
-      logger,
-      get refusesWrites() {
-        return storage().failed !== undefined || diskSpace.isShort
-      },
-      canAccept: (bytes) => this.#storage.failed !== undefined || this.#storage.canAccept(bytes),
-      get readBytesLeft() {
-        return lendMax - lentBytes
-      },
-      lent: (bytes) => {
-        lentBytes += bytes
-      },
-      appending: (bytes) => diskSpace.spend(bytes),
-      get batchBytesMax() {
-        return storage().batchBytesMax
-      },
-      onRoom: (call) => this.#memories.onRoom(call),
-      producerIdExpirationMs: this.config.producerIdExpirationMs,
-      decompressedBytesMax: this.config.socketRequestMaxBytes,
-    }
   }
 
   // Start and stop
@@ -407,13 +353,7 @@ export class Shard implements DataShard {
     const peers = this.image.brokers.filter((broker) => broker.peer !== null && broker.nodeId !== nodeId)
     if (this.#metadata !== undefined) this.#metadata.imageChanged()
     else this.links?.setPeers(peers.map((broker) => ({ nodeId: broker.nodeId, ...broker.peer! })))
-    for (const broker of peers) this.#openLinks(broker)
-  }
-
-  /** To the shards of that broker which may hold a replica of a group of this shard: whoever is linked is known to live. */
-  #openLinks({ nodeId, shardCount }: Pick<BrokerRegistration, 'nodeId' | 'shardCount'>): void {
-    const step = greatestCommonDivisor(shardCount, this.shardCount)
-    for (let shard = this.shardId % step; shard < shardCount; shard += step) this.links?.open(nodeId, shard)
+    if (this.links !== undefined) for (const broker of peers) openLinks(this.links, this, broker)
   }
 
   // ShardContext
@@ -492,21 +432,6 @@ export class Shard implements DataShard {
         return this.#publication.onApplied(id)
       case Kind.LEADERS:
         return this.#leaders.onLocal(reader)
-    }
-  }
-
-  #receiveFromPeer(link: LinkInfo, kind: number, reader: PeerReader): void {
-    switch (kind) {
-      case PeerKind.RAFT:
-        return this.#replication.receive(link, reader)
-      case PeerKind.ASK:
-        return this.#asks.onPeerAsk(link, reader)
-      case PeerKind.ANSWER:
-        return this.#asks.onPeerAnswer(link, reader)
-      case PeerKind.LEADERS:
-        return this.#leaders.onPeer(link, reader)
-      case PeerKind.METADATA_APPLIED:
-        return this.#metadata?.onPeerApplied(link, reader)
     }
   }
 
@@ -618,8 +543,4 @@ export class Shard implements DataShard {
   storageStats(): ReturnType<ShardStorage['stats']> {
     return this.#storage.stats()
   }
-}
-
-function greatestCommonDivisor(one: number, other: number): number {
-  return other === 0 ? one : greatestCommonDivisor(other, one % other)
 }

@@ -1,11 +1,22 @@
 // Brokers as processes that form a cluster: together, one after another, from a broker that was alone, and those that are not let in.
 
 import assert from 'node:assert/strict'
+import { renameSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
 import { after, test } from 'node:test'
-import { MillraceBroker, spawnMillrace } from '../support/broker.ts'
+import { MillraceBroker, nodeProgram, spawnMillrace } from '../support/broker.ts'
 import { MillraceCluster } from '../support/cluster.ts'
-import { eventually, freePort, removeDirectory, temporaryDirectory } from '../support/process.ts'
+import {
+  Child,
+  eventually,
+  freePort,
+  removeDirectory,
+  repositoryDirectory,
+  temporaryDirectory,
+} from '../support/process.ts'
 
+/** Groups are coordinated at once, and quickly made. */
+const PROPERTIES = { 'group.initial.rebalance.delay.ms': '0', 'offsets.topic.num.partitions': '3' }
 const toClose: { close(): Promise<void> }[] = []
 const directories: string[] = []
 after(async () => {
@@ -38,7 +49,7 @@ async function consume(cluster: MillraceCluster, topic: string, count: number): 
 }
 
 test('three brokers form a cluster that goes on when any one of them is killed', async () => {
-  const cluster = closing(await MillraceCluster.start({ properties: { 'offsets.topic.num.partitions': '3' } }))
+  const cluster = closing(await MillraceCluster.start({ properties: PROPERTIES }))
   await cluster.createTopic('t', 3)
   await cluster.inSync('t')
   await produce(cluster, 't', ['a', 'b', 'c'])
@@ -59,14 +70,16 @@ test('a broker that was alone keeps its data when others join it', async () => {
   const peerPorts = [await freePort(), await freePort()]
   const seeds = peerPorts.map((port) => `127.0.0.1:${port}`).join(',')
   const flags = (at: number) => ['--node-id', `${at + 1}`, '--peer-port', `${peerPorts[at]}`, '--seed', seeds]
-  const first = closing(await MillraceBroker.start({ shards: 1, memory: '64m' }))
+  const first = closing(await MillraceBroker.start({ shards: 1, memory: '64m', properties: PROPERTIES }))
   const alone = {
     kafkajs: () => MillraceCluster.prototype.kafkajs.call({ bootstrap: first.bootstrap }),
   } as MillraceCluster
   await produce(alone, 'kept', ['x', 'y'])
   await first.terminate()
   await first.restart({ extraArguments: flags(0) })
-  const second = closing(await MillraceBroker.start({ shards: 2, memory: '64m', extraArguments: flags(1) }))
+  const second = closing(
+    await MillraceBroker.start({ shards: 2, memory: '64m', properties: PROPERTIES, extraArguments: flags(1) }),
+  )
   const both = {
     kafkajs: () => MillraceCluster.prototype.kafkajs.call({ bootstrap: second.bootstrap }),
   } as MillraceCluster
@@ -85,3 +98,79 @@ test('a second broker with the same id is not let in', async () => {
   assert.equal(code, 1)
   assert.match(twin.stderr, /another broker with id 7 is running.*NODE_ID_IN_USE/)
 })
+
+test('a broker with a replaced disk gets everything again, and the old disk is refused', async () => {
+  const cluster = closing(await MillraceCluster.start({ shards: 1, properties: PROPERTIES }))
+  await cluster.createTopic('t', 2)
+  await produce(cluster, 't', ['a', 'b', 'c'])
+  const broker = cluster.brokers[1]!
+  await broker.kill()
+  const old = `${broker.dataDir}-old`
+  directories.push(old)
+  renameSync(broker.dataDir, old)
+  await broker.restart()
+  await cluster.inSync('t')
+  assert.deepEqual((await consume(cluster, 't', 3)).sort(), ['a', 'b', 'c'])
+  await broker.kill()
+  rmSync(broker.dataDir, { recursive: true })
+  renameSync(old, broker.dataDir)
+  await assert.rejects(broker.restart(), /was replaced by another one since.*DATA_DIRECTORY_REPLACED/s)
+})
+
+test("a member's disk is served neither alone nor in another cluster", async () => {
+  const peerPort = await freePort()
+  const own = ['--node-id', '5', '--peer-port', `${peerPort}`, '--seed', `127.0.0.1:${peerPort}`]
+  const member = closing(await MillraceCluster.start({ shards: 1, properties: PROPERTIES }))
+  const other = closing(await MillraceBroker.start({ shards: 1, memory: '64m', extraArguments: own }))
+  const { port, dataDir } = member.brokers[2]!
+  await member.brokers[2]!.kill()
+  const start = async (flags: readonly string[]): Promise<string> => {
+    const child = spawnMillrace(port, dataDir, {
+      shards: 1,
+      memory: '64m',
+      extraArguments: ['--node-id', '3', ...flags],
+    })
+    assert.equal((await child.exited).code, 1)
+    return child.stderr
+  }
+  assert.match(await start([]), /PEER_PORT_MISSING/)
+  // The rest of its cluster is gone, and the seed belongs to another one.
+  await Promise.all([member.brokers[0]!.kill(), member.brokers[1]!.kill()])
+  assert.match(await start(['--peer-port', '0', '--seed', `127.0.0.1:${peerPort}`]), /WRONG_CLUSTER/)
+  assert.equal(other.child.running, true)
+})
+
+test('a survivor goes on alone after unsafe-recover, which says what is at risk and changes nothing unasked', async () => {
+  const cluster = closing(await MillraceCluster.start({ shards: 2, properties: PROPERTIES }))
+  await cluster.createTopic('t', 2)
+  await produce(cluster, 't', ['a', 'b', 'c'])
+  assert.deepEqual((await consume(cluster, 't', 3)).sort(), ['a', 'b', 'c'])
+  await Promise.all(cluster.brokers.map((broker) => broker.kill()))
+  const command = ['broker', 'unsafe-recover', '--data-dir', cluster.dataDir(0), '--lost', '2,3']
+  const asked = await millrace(command)
+  assert.equal(asked.code, 1)
+  assert.match(asked.stdout, /the metadata +1,2,3/)
+  assert.match(asked.stdout, /t-0 /)
+  assert.match(asked.stderr, /nothing is changed/)
+  assert.equal((await millrace([...command, '--yes'])).code, 0)
+  const survivor = cluster.brokers[0]!
+  await survivor.restart()
+  const alone = {
+    kafkajs: () => MillraceCluster.prototype.kafkajs.call({ bootstrap: survivor.bootstrap }),
+  } as MillraceCluster
+  await produce(alone, 't', ['d'])
+  const consumer = alone.kafkajs().consumer({ groupId: 'after' })
+  const values: string[] = []
+  await consumer.connect()
+  await consumer.subscribe({ topic: 't', fromBeginning: true })
+  await consumer.run({ eachMessage: async ({ message }) => void values.push(String(message.value)) })
+  await eventually('what was acknowledged', 30_000, async () => (values.length >= 4 ? true : undefined))
+  await consumer.disconnect()
+  assert.deepEqual(values.sort(), ['a', 'b', 'c', 'd'])
+})
+
+async function millrace(args: readonly string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
+  const child = new Child(nodeProgram, [join(repositoryDirectory, 'broker/cli/main.ts'), ...args])
+  const { code } = await child.exited
+  return { code, stdout: child.stdout, stderr: child.stderr }
+}

@@ -185,7 +185,7 @@ describe('a cluster of four', () => {
     })
     const { code } = await refused.exited
     assert.equal(code, 1, refused.stdout)
-    assert.match(refused.stderr, /OTHER_CLUSTER|another cluster/)
+    assert.match(refused.stderr, /the data directory belongs to cluster .* to another one.*WRONG_CLUSTER/)
     assert.equal(refused.stderr.trim().split('\n').length, 1, refused.stderr)
     await writeTo(cluster, 'drained', 0, 'undisturbed')
   })

@@ -4,6 +4,10 @@ import {
   IncrementalAlterConfigsRequest,
   IncrementalAlterConfigsResponse,
 } from '../../../protocol/messages/incremental-alter-configs.ts'
+import {
+  ListPartitionReassignmentsRequest,
+  ListPartitionReassignmentsResponse,
+} from '../../../protocol/messages/list-partition-reassignments.ts'
 import { UnregisterBrokerRequest, UnregisterBrokerResponse } from '../../../protocol/messages/unregister-broker.ts'
 import { DRAINING_CONFIG } from '../../cluster/metadata.ts'
 import type { BrokerNode, Cluster } from './cluster.ts'
@@ -50,6 +54,19 @@ export async function setDraining(cluster: Cluster, nodeId: number, isDraining: 
     for (const { errorCode, errorMessage } of response.responses) {
       check(`cannot change broker ${nodeId}`, errorCode, errorMessage)
     }
+  })
+}
+
+/** How many partitions are moving from brokers to brokers now. */
+export async function movingCount(cluster: Cluster): Promise<number> {
+  return cluster.attempt(async () => {
+    const connection = await cluster.controller()
+    const response = await connection.request(ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse, {
+      timeoutMs: cluster.timeoutMs,
+      topics: null,
+    })
+    check('cannot list what moves', response.errorCode, response.errorMessage)
+    return response.topics.reduce((sum, { partitions }) => sum + partitions.length, 0)
   })
 }
 

@@ -32,6 +32,8 @@ export interface FaultWeights {
   isolateLeader: number
   /** The next leader that is elected is cut off at once, and one of those who voted loses power. */
   chase: number
+  /** Leaders are cut off one after the other, each some milliseconds after its election. */
+  rotate: number
 }
 
 /** Faults after which a broker's port is closed. */
@@ -328,6 +330,9 @@ export class Faults {
         broker.kill()
         this.#later(500, () => this.#start(broker))
         return
+      case 'rotate':
+        this.#rotate(4 + random.below(6))
+        return
       case 'loseDisk':
         if (!this.#maySpoil(broker)) return
         broker.losePower()
@@ -367,6 +372,28 @@ export class Faults {
         network.heal(host, own)
       }
     })
+  }
+
+  #rotate(left: number): void {
+    const { brokers, network, observer, scheduler } = this.#simulation
+    if (left === 0 || this.#stopped) return
+    const between = (call: (from: string, to: string) => void): void => {
+      for (const { spec } of brokers) for (const other of brokers) if (other.spec !== spec) call(spec.host, other.spec.host)
+    }
+    observer.onElected = (nodeId) => {
+      between((from, to) => network.heal(from, to))
+      scheduler.after(this.#random.next() * 12, scheduler.world, () => {
+        if (this.#stopped) return
+        const own = brokers.find((one) => one.nodeId === nodeId)!.spec.host
+        this.#simulation.say('fault', `${own} is cut off after its election`)
+        between((from, to) => {
+          if (from === own || to === own) network.cut(from, to)
+        })
+        this.#rotate(left - 1)
+      })
+    }
+    if (left > 1) return
+    this.#later(3000, () => between((from, to) => network.heal(from, to)))
   }
 
   /**

@@ -45,6 +45,11 @@ export class Observer {
     this.#seats.add(seat)
   }
 
+  /** Those of running brokers. */
+  seats(): readonly Seat[] {
+    return [...this.#seats].filter((seat) => seat.isAlive())
+  }
+
   /** The broker that led a group last, of all that are known. */
   leaderOf(groupId: number): number | undefined {
     return this.#newest.get(groupId)?.seat.nodeId
@@ -115,6 +120,7 @@ export class Observer {
         `while a lease holds nobody else leads: ${name} is led by broker ${seat.nodeId} in term ${term}, broker ${newest.seat.nodeId} has a lease of term ${newest.term}`,
       )
     }
+    this.#lookAtCommitted(seat, replica, name)
     const acknowledged = partition === undefined ? 0 : this.#history.committedEnd(partition)
     if (partition !== undefined && partition.log.logEndOffset < acknowledged) {
       throw new Violation(
@@ -124,6 +130,27 @@ export class Observer {
     const call = this.onElected
     this.onElected = undefined
     call?.(seat.nodeId)
+  }
+
+  /** What any broker takes for committed, the new leader has. */
+  #lookAtCommitted(seat: Seat, leader: Replica, name: string): void {
+    for (const other of this.#seats) {
+      if (!other.isAlive()) {
+        this.#seats.delete(other)
+        continue
+      }
+      const replica = other.replicas.get(leader.groupId)
+      if (replica === undefined || replica === leader || replica.isRemoved) continue
+      const { commitIndex } = replica.raft
+      // Below 0: trimmed away there, so it was committed once.
+      const own = leader.log.termAt(commitIndex)
+      const theirs = replica.log.termAt(commitIndex)
+      const isMissing = leader.log.lastIndex < commitIndex
+      if (!isMissing && (own < 0 || theirs < 0 || own === theirs)) continue
+      throw new Violation(
+        `a new leader has everything that is committed: ${name} on broker ${seat.nodeId} in term ${leader.term} has term ${own} at index ${commitIndex}, broker ${other.nodeId} committed term ${theirs}`,
+      )
+    }
   }
 
   #lookAtInSync(leader: Replica, groupId: number): void {
@@ -139,6 +166,8 @@ export class Observer {
         }
         const follower = seat.replicas.get(groupId)
         if (follower === undefined || follower.isRemoved || follower.log.lastIndex >= leader.raft.commitIndex) continue
+        // With another disk it is another member; that the old one is gone is learned a moment later.
+        if (!leader.raft.membership.members.includes(follower.raft.id)) continue
         throw new Violation(
           `who is in sync holds what is committed: group ${groupId} has broker ${nodeId} in sync at ${follower.log.lastIndex}, committed is ${leader.raft.commitIndex}`,
         )

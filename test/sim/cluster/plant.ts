@@ -20,7 +20,7 @@ export const MISTAKES: readonly Mistake[] = [
     name: 'vote not persisted',
     file: 'broker/replication/driver.ts',
     find: 'if (hardState !== undefined) log.saveHardState(hardState.term, hardState.votedFor)',
-    put: '',
+    put: 'if (hardState !== undefined) log.saveHardState(hardState.term, NOBODY)',
     profile: 'votes',
   },
   {
@@ -46,10 +46,10 @@ export const MISTAKES: readonly Mistake[] = [
   },
   {
     name: 'truncation below commit',
-    file: 'broker/raft/log.ts',
-    find: 'if (this.termAt(entry.index) === entry.term) continue',
-    put: '',
-    profile: 'commits',
+    file: 'broker/replication/driver.ts',
+    find: 'const raft = new Raft(this.#settings, {',
+    put: 'log.truncateTail(log.commitIndex + 1); const raft = new Raft(this.#settings, {',
+    profile: 'blackouts',
   },
   {
     name: 'lease without drift bound',

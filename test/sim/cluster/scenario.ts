@@ -48,6 +48,7 @@ const ALONE: FaultWeights = {
   blackout: 0,
   isolateLeader: 0,
   chase: 0,
+  rotate: 0,
 }
 
 /** What several brokers have besides. */
@@ -59,17 +60,13 @@ const TOGETHER: Partial<FaultWeights> = {
   blackout: 1,
   isolateLeader: 3,
   chase: 1,
+  rotate: 0.3,
 }
 
 /** Profiles that look for one kind of mistake: three brokers, what is given, and nothing else. */
 const FOCUSED: Readonly<Record<string, Focus>> = {
   votes: { faults: { chase: 5, kill: 1 }, faultEveryMs: 600, topics: 2, quick: true },
-  commits: {
-    faults: { isolateLeader: 3, partition: 3, kill: 3, slowDisk: 2 },
-    faultEveryMs: 300,
-    quick: true,
-    tinyRaft: true,
-  },
+  commits: { faults: { rotate: 3, isolateLeader: 3, kill: 0.5 }, faultEveryMs: 1500, topics: 1, delayMs: 1, tinyRaft: true },
   blackouts: { faults: { blackout: 3, slowDisk: 2, losePower: 3 }, faultEveryMs: 500, quick: true },
   leases: { faults: { isolateLeader: 5, partition: 1 }, faultEveryMs: 800, driftMax: 0.05, quick: true },
   restarts: { faults: { kill: 3, losePower: 3, stop: 2, blackout: 1 }, faultEveryMs: 400, quick: true },
@@ -84,6 +81,9 @@ interface Focus {
   readonly topics?: number
   /** A fast network and fast disks: what happens in milliseconds can be seen. */
   readonly quick?: boolean
+  /** Of the network, without jitter. */
+  readonly delayMs?: number
+  /** One entry per message, one message on its way. */
   readonly tinyRaft?: boolean
 }
 
@@ -140,8 +140,8 @@ export function makeScenario(random: SeededRandom, profile: string | undefined):
   return {
     brokers,
     network: {
-      delayMs: focus?.quick ? 0.1 : random.pick([0.1, 0.3, 1, 5]),
-      jitterMs: focus?.quick ? 0.1 : random.pick([0.1, 1, 10]),
+      delayMs: focus?.delayMs ?? (focus?.quick ? 0.1 : random.pick([0.1, 0.3, 1, 5])),
+      jitterMs: focus?.quick || focus?.delayMs !== undefined ? 0.1 : random.pick([0.1, 1, 10]),
       windowBytes: random.pick([2 << 10, 16 << 10, 256 << 10]),
       readBytes: random.pick([512, 16 << 10, 64 << 10]),
     },

@@ -109,6 +109,17 @@ export class Simulation implements World {
   /** Where every replica stands, for the story of a failure. */
   #describe(broker: SimulatedBroker): void {
     if (broker.shards.length === 0) this.say(broker.name, 'is down')
+    for (const { nodeId, replicas } of this.observer.seats()) {
+      if (nodeId !== broker.nodeId) continue
+      for (const [groupId, { raft }] of replicas) {
+        if (!raft.isLeader) continue
+        const peers = raft.membership.members.flatMap((id) => raft.progressOf(id) ?? [])
+        const told = peers.map(({ id, matchIndex, nextIndex, state, loading, isLost }) =>
+          JSON.stringify({ id, matchIndex, nextIndex, state, loading, isLost }),
+        )
+        this.say(broker.name, `leads group ${groupId} at ${raft.log.lastIndex}, committed ${raft.commitIndex}: ${told.join(' ')}`)
+      }
+    }
     for (const shard of broker.shards) {
       if (shard === undefined) continue
       for (const partition of shard.partitions()) {

@@ -386,7 +386,7 @@ export class FakeLinks implements PeerLinks {
   }
 }
 
-class FakeWriter implements PeerWriter {
+export class FakeWriter implements PeerWriter {
   #parts: Buffer[] = []
   #releases: (() => void)[] = []
   readonly #done: (body: Buffer) => void
