@@ -162,6 +162,15 @@ export class Journal<M extends RoundMember> {
   /** Brings the ring to its number of files, in the background. */
   fillRing(): void {
     this.#inBackground(async () => {
+      // A disk that was full when they were made has left files that hold nothing, or next to nothing.
+      const leastBytes = Math.min(this.#options.fileBytes, FIRST_FILE_BYTES)
+      for (const file of this.#free.filter(({ capacityBytes }) => capacityBytes < leastBytes)) {
+        if (this.#closed || this.failed !== undefined) return
+        if (!this.#free.includes(file)) continue
+        this.#free = this.#free.filter((other) => other !== file)
+        this.#aside.push(file)
+        await this.#lengthen(file)
+      }
       while (!this.#closed && this.failed === undefined && this.fileCount < this.fileTarget) {
         this.#fileWanted = false
         const file = await this.#makeFile(this.#options.fileBytes)
@@ -513,19 +522,22 @@ export class Journal<M extends RoundMember> {
       } else if (file.capacityBytes < this.#options.fileBytes) {
         this.#retired.shift()
         this.#aside.push(file)
-        this.#inBackground(async () => {
-          this.#fileWanted = false
-          const from = file.capacityBytes
-          await this.#extend(file.file, from, this.#options.fileBytes)
-          file.capacityBytes = this.#options.fileBytes
-          this.#aside = this.#aside.filter((other) => other !== file)
-          this.#addFree(file)
-        })
+        this.#inBackground(() => this.#lengthen(file))
       } else {
         this.#retired.shift()
         this.#addFree(file)
       }
     }
+  }
+
+  /** A file that was put aside gets the length of all, and is free. */
+  async #lengthen(file: JournalFile): Promise<void> {
+    this.#fileWanted = false
+    const from = file.capacityBytes
+    await this.#extend(file.file, from, this.#options.fileBytes)
+    file.capacityBytes = this.#options.fileBytes
+    this.#aside = this.#aside.filter((other) => other !== file)
+    this.#addFree(file)
   }
 
   #addFree(file: JournalFile): void {

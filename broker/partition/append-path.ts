@@ -2,7 +2,8 @@
 //
 // One per partition replica that was ever appended to, touched only from its shard's thread. An append is answered when its last offset
 // is committed, whatever its acks: acks=1 asks for less, and gets the same. acks=all asks besides that enough replicas are in sync, before
-// the append and after (min.insync.replicas). When leadership is lost, everybody who waits is told at once; the data may survive or not.
+// the append and after (min.insync.replicas), and where that is more than a commit takes, it waits until so many members hold the batch. When
+// leadership is lost, everybody who waits is told at once; the data may survive or not.
 
 import { ErrorCode } from '../../protocol/errors.ts'
 import { lastOffsetDeltaOf, producerIdOf } from '../../protocol/records/batch.ts'
@@ -27,6 +28,10 @@ export interface AppendOwner {
   /** Whether as many replicas are in sync as min.insync.replicas wants. */
   readonly isEnoughInSync: boolean
   proposeBatch(batch: Uint8Array, offsetSpan: number, baseOffset: number, logAppendTimeMs: number): void
+  /** Below this offset (exclusive) as many members hold the log as acks=all asks for; infinite where a commit says so. */
+  readonly heldOffset: number
+  /** Whether heldMoved() is to be called from now on. */
+  watchHeld(isWanted: boolean): void
   /** Whether this replica leads now, beyond doubt. */
   confirmLeadership(): true | Promise<boolean>
 }
@@ -57,6 +62,8 @@ export class AppendPath {
   readonly #owner: AppendOwner
   #waiting: Waiting[] = []
   #waitingAt = 0
+  /** Committed, acks=all, and not yet on as many members as min.insync.replicas asks for. */
+  #holding: Waiting[] | undefined
   #queue: Queued[] | undefined
   /** First of the queue that has no answer. */
   #queueAt = 0
@@ -119,11 +126,18 @@ export class AppendPath {
   committed(offset: number): void {
     const waiting = this.#waiting
     // One look for all that this commit answers.
-    const isEnough = this.#waitingAt < waiting.length && this.#owner.isEnoughInSync
+    if (this.#holding !== undefined) this.heldMoved()
+    const isAwaited = this.#waitingAt < waiting.length
+    const isEnough = isAwaited && this.#owner.isEnoughInSync
+    const heldOffset = isEnough ? this.#owner.heldOffset : Number.POSITIVE_INFINITY
     while (this.#waitingAt < waiting.length) {
       const next = waiting[this.#waitingAt]!
       if (next.endOffset > offset) break
       this.#waitingAt++
+      if (next.requiresAll && next.endOffset > heldOffset) {
+        this.#hold(next)
+        continue
+      }
       const error = next.requiresAll && !isEnough ? ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND : ErrorCode.NONE
       this.#done(error, next.sink, next.slot, next.baseOffset, next.logAppendTimeMs)
     }
@@ -136,16 +150,48 @@ export class AppendPath {
     }
   }
 
+  #hold(held: Waiting): void {
+    if (this.#holding === undefined) {
+      this.#holding = []
+      this.#owner.watchHeld(true)
+    }
+    this.#holding.push(held)
+  }
+
+  /** Members hold more than before, others are in sync, or another number of them is asked for. */
+  heldMoved(): void {
+    const holding = this.#holding
+    if (holding === undefined) return
+    const { isEnoughInSync, heldOffset } = this.#owner
+    let count = 0
+    while (count < holding.length && (!isEnoughInSync || holding[count]!.endOffset <= heldOffset)) count++
+    if (count === 0) return
+    const error = isEnoughInSync ? ErrorCode.NONE : ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND
+    const answered = holding.splice(0, count)
+    if (holding.length === 0) this.#holdNobody()
+    for (const { sink, slot, baseOffset, logAppendTimeMs } of answered) {
+      this.#done(error, sink, slot, baseOffset, logAppendTimeMs)
+    }
+  }
+
+  #holdNobody(): void {
+    this.#holding = undefined
+    this.#owner.watchHeld(false)
+  }
+
   /** Nobody who waits will get what they wait for, as far as this replica can tell. */
   refuseAll(refusal: AppendResult): void {
     const waiting = this.#waiting
     const waitingAt = this.#waitingAt
     const queue = this.#queue
     const queueAt = this.#queueAt
+    const holding = this.#holding
+    if (holding !== undefined) this.#holdNobody()
     this.#waiting = []
     this.#waitingAt = 0
     this.#queue = undefined
     this.#queueAt = 0
+    if (holding !== undefined) for (const { sink, slot } of holding) sink.appended(slot, refusal)
     for (let at = waitingAt; at < waiting.length; at++) waiting[at]!.sink.appended(waiting[at]!.slot, refusal)
     if (queue === undefined) return
     for (let at = queueAt; at < queue.length; at++) queue[at]!.sink.appended(queue[at]!.slot, refusal)
@@ -224,9 +270,12 @@ export class AppendPath {
       if (check.kind === 'duplicate') {
         const { baseOffset, timestampMs } = check
         const endOffset = Math.min(baseOffset + lastOffsetDelta + 1, log.logEndOffset)
-        const isDone = endOffset <= highWatermark && this.#waitingAt === this.#waiting.length
-        if (isDone) this.#done(ErrorCode.NONE, sink, slot, baseOffset, timestampMs)
-        else this.#waiting.push({ endOffset, requiresAll, sink, slot, baseOffset, logAppendTimeMs: timestampMs })
+        const isCommitted = endOffset <= highWatermark && this.#waitingAt === this.#waiting.length
+        const isHeld = isCommitted && (!requiresAll || endOffset <= this.#owner.heldOffset)
+        const repeated = { endOffset, requiresAll, sink, slot, baseOffset, logAppendTimeMs: timestampMs }
+        if (isHeld) this.#done(ErrorCode.NONE, sink, slot, baseOffset, timestampMs)
+        else if (isCommitted) this.#hold(repeated)
+        else this.#waiting.push(repeated)
         return
       }
       if (check.kind === 'error') {

@@ -48,6 +48,12 @@ export interface PartitionReplica {
   inSync(): readonly number[]
   /** Of a leader: up to which index a member is known to hold the log. */
   progressOf(id: NodeId): { readonly matchIndex: number } | undefined
+  /** Whether everything committed is on the disks of so many members, whoever they are. */
+  isCommitHeldBy(count: number): boolean
+  /** Of a leader: up to which index so many members are known to hold the log durably; -1 for none. */
+  indexHeldBy(count: number): number
+  /** Set while the partition wants to hear heldMoved(). */
+  watchesHeld: boolean
   /** Whether this replica led at some moment after the call: by its lease, or by asking a majority. */
   confirm(): Promise<boolean>
   /** Hands leadership over. @returns whether the other one leads now */

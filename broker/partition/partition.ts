@@ -84,6 +84,7 @@ export class Partition implements ReplicaOwner, AppendOwner {
   configure(config: TopicConfig): void {
     this.rules = rulesOf(config, this.host)
     this.#minInsyncReplicas = config.minInsyncReplicas
+    this.#appends?.heldMoved()
   }
 
   // Role
@@ -121,8 +122,25 @@ export class Partition implements ReplicaOwner, AppendOwner {
     // Who leads has itself: the usual setting costs nothing.
     if (this.#minInsyncReplicas <= 1) return true
     const replica = this.#replica!
-    const wanted = Math.min(this.#minInsyncReplicas, replica.memberIds.length)
+    const wanted = this.#wantedOf(replica)
     return wanted <= 1 || replica.inSync().length >= wanted
+  }
+
+  get heldOffset(): number {
+    if (this.#minInsyncReplicas <= 1) return Number.POSITIVE_INFINITY
+    const replica = this.#replica!
+    const wanted = this.#wantedOf(replica)
+    if (replica.isCommitHeldBy(wanted)) return Number.POSITIVE_INFINITY
+    const index = replica.indexHeldBy(wanted)
+    return index < this.log.firstIndex ? 0 : this.log.offsetAfter(index)
+  }
+
+  #wantedOf(replica: PartitionReplica): number {
+    return Math.min(this.#minInsyncReplicas, replica.memberIds.length)
+  }
+
+  watchHeld(isWanted: boolean): void {
+    this.#replica!.watchesHeld = isWanted
   }
 
   get highWatermark(): number {
@@ -193,8 +211,14 @@ export class Partition implements ReplicaOwner, AppendOwner {
     this.#moved()
   }
 
-  /** Other replicas are in sync; each append looks at that anew. */
-  inSyncChanged(_brokerIds: readonly number[]): void {}
+  /** Other replicas are in sync. An append looks at that itself, but who waits for one that is gone would wait for ever. */
+  inSyncChanged(_brokerIds: readonly number[]): void {
+    this.#appends?.heldMoved()
+  }
+
+  heldMoved(): void {
+    this.#appends?.heldMoved()
+  }
 
   /** Entries below `offset` (exclusive) are committed. */
   committed(offset: number): void {
@@ -227,6 +251,13 @@ export class Partition implements ReplicaOwner, AppendOwner {
     this.#trimOffset = Math.max(this.#trimOffset, decodeTrim(payload))
     this.#trimCommitted()
     this.#trims?.committed(index)
+  }
+
+  /** The leader's log begins here: what lies below is deleted, by an entry whose payload may not have reached this replica. */
+  leaderStart(offset: number): void {
+    if (offset <= this.log.logStartOffset) return
+    this.#trimOffset = Math.max(this.#trimOffset, offset)
+    this.#trimCommitted()
   }
 
   /** The producers as of what is committed. */

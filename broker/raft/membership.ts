@@ -124,6 +124,33 @@ export class Membership {
     return Math.min(index, committedIndex(full, 1))
   }
 
+  /**
+   * Highest index of which at least `count` voters (of each half; all of a smaller one) store the payloads.
+   * @param heldBy last index a voter holds durably
+   */
+  storedIndex(count: number, heldBy: (id: NodeId) => LogIndex): LogIndex {
+    const one = this.#storedBy(this.voters, count, heldBy)
+    return this.isJoint ? Math.min(one, this.#storedBy(this.outgoing, count, heldBy)) : one
+  }
+
+  #storedBy(voters: readonly NodeId[], count: number, heldBy: (id: NodeId) => LogIndex): LogIndex {
+    const held: LogIndex[] = []
+    for (const id of voters) if (!this.isWitness(id)) held.push(heldBy(id))
+    return committedIndex(held, Math.min(count, held.length))
+  }
+
+  /** Whether at least `count` voters (of each half; all of a smaller one) store whatever is committed. */
+  isCommitStoredBy(count: number): boolean {
+    const one = this.#commitStores(this.voters, this.sizes.commit, count)
+    return one && (!this.isJoint || this.#commitStores(this.outgoing, this.outgoingSizes.commit, count))
+  }
+
+  #commitStores(voters: readonly NodeId[], commitSize: number, count: number): boolean {
+    if (count <= 1 || this.witnesses.length === 0) return Math.min(count, voters.length) <= commitSize
+    const witnessCount = voters.filter((id) => this.isWitness(id)).length
+    return Math.min(count, voters.length - witnessCount) <= Math.max(1, commitSize - witnessCount)
+  }
+
   /** Whether those who answer could still commit something: what a leader checks about itself. */
   canCommit(isActive: (id: NodeId) => boolean): boolean {
     return this.committedIndex((id) => (isActive(id) ? 1 : 0)) >= 1

@@ -173,6 +173,13 @@ export class Raft implements Group {
     return this.#leading !== undefined && this.#leading.transferTo !== NOBODY
   }
 
+  /** Leads, and neither hands over nor is about to leave: propose() appends. */
+  get takesProposals(): boolean {
+    if (this.#role !== 'leader') return false
+    const leading = this.#leading
+    return leading === undefined || (leading.transferTo === NOBODY && !leading.isLeaving)
+  }
+
   /** Term of an index; undefined outside the log. */
   termAt(index: LogIndex): Term | undefined {
     return this.log.termAt(index)
@@ -207,14 +214,10 @@ export class Raft implements Group {
    * @returns the entry, so that the driver can stamp index and term; undefined when we do not lead, are handing over or leaving
    */
   propose(kind: EntryKind, count: number, ref: unknown, bytes = 0): Entry | undefined {
-    if (this.#role !== 'leader') return undefined
+    if (!this.takesProposals) return undefined
     invariant(count >= 1, 'an entry covers at least one index', count)
     invariant(kind !== EntryKind.Membership, 'memberships are changed by changeMembership', kind)
-    const leading = this.#leading
-    if (leading !== undefined) {
-      if (leading.transferTo !== NOBODY || leading.isLeaving) return undefined
-      leading.newsDue = true
-    }
+    if (this.#leading !== undefined) this.#leading.newsDue = true
     return this.log.append(this.#term, count, kind, bytes, ref)
   }
 

@@ -13,6 +13,7 @@ import type { Clock, Logger, Random, Timer } from '../environment.ts'
 import { Raft, RaftSettings } from '../raft/raft.ts'
 import {
   type AppendMessage,
+  EntryKind,
   type Envelope,
   type LogIndex,
   NO_INDEX,
@@ -31,10 +32,11 @@ import type { LoadedEntries } from './payloads.ts'
 import { MalformedPeerBytes, PeerReader } from './peer-wire.ts'
 import { Peers } from './peers.ts'
 import { applyCommand, install, takeCommands, truncate, write } from './persist.ts'
-import { NO_PAYLOADS, RaftHeader, RaftKind, readMessage } from './raft-codec.ts'
+import { NO_PAYLOADS, RaftHeader, RaftKind, REFUSES, readMessage } from './raft-codec.ts'
 import { Reads } from './reads.ts'
 import { Reconcile } from './reconcile.ts'
 import { type ReplicaStart, recoveredGroup } from './recovered.ts'
+import { Refusals } from './refusals.ts'
 import { Replica, type ReplicaDriver, type ReplicaOwner, type ReplicaTarget } from './replica.ts'
 import { Snapshots } from './snapshots.ts'
 import { type KeptMessage, Strangers } from './strangers.ts'
@@ -55,6 +57,10 @@ export interface ReplicationOptions {
   wantsFlush(): void
   /** Whether the journal takes so many bytes of a leader now. Default: always. */
   canAccept?(bytes: number): boolean
+  /** Whether this shard takes no batches of leaders now, because its disk is short. Default: never. */
+  refusesBatches?(): boolean
+  /** Entries of a leader, so many bytes, are about to be appended. */
+  appending?(bytes: number): void
   /** As the links have it. Default 750. */
   readonly silenceMs?: number
   /** replica.lag.time.max.ms. */
@@ -110,6 +116,7 @@ export class Replication implements ReplicaDriver {
   readonly #transfers: Transfers
   readonly #catchUp: CatchUp
   readonly #snapshots: Snapshots
+  readonly #refusals: Refusals
   readonly #strangers = new Strangers()
   readonly #header = new RaftHeader()
   /** Votes are refused until then where an earlier life of this process may have promised so. */
@@ -144,6 +151,7 @@ export class Replication implements ReplicaDriver {
       links: options.links,
       sendSnapshot: (replica, to, message) => this.#snapshots.send(replica, to, message),
       changed: (replica) => this.#markDirty(replica),
+      refusesBatches: () => options.refusesBatches?.() === true,
     })
     this.#graceUntilMs = clock.monotonicMs() + silenceMs
     const nowMs = (): number => clock.monotonicMs()
@@ -168,7 +176,12 @@ export class Replication implements ReplicaDriver {
       hasRefused: (link) => this.#outbox.hasRefused(link),
       abandoned: (replica, leader) => this.#abandoned(replica, leader),
     })
-    this.#inSync = new InSync({ isAlive, nowMs }, options.replicaLagTimeMaxMs ?? REPLICA_LAG_TIME_MAX_MS)
+    const refuses = (replica: Replica, id: NodeId): boolean => this.#refusals.has(replica, id)
+    this.#inSync = new InSync({ isAlive, refuses, nowMs }, options.replicaLagTimeMaxMs ?? REPLICA_LAG_TIME_MAX_MS)
+    this.#refusals = new Refusals((replica, id) => {
+      replica.raft.reachable(id)
+      this.#markDirty(replica)
+    })
     this.#reconcile = new Reconcile({ isAlive, changed })
     this.#reads = new Reads({ hasLease: (replica) => this.hasLease(replica), changed, nowMs })
     this.#transfers = new Transfers({ isAlive, changed, nowMs })
@@ -225,6 +238,7 @@ export class Replication implements ReplicaDriver {
     this.#awake.delete(replica)
     this.#elections.forget(replica)
     this.#inSync.forget(replica)
+    this.#refusals.forget(replica)
     this.#reconcile.forget(replica)
     this.#reads.abandon(replica)
     this.#transfers.forget(replica)
@@ -470,7 +484,11 @@ export class Replication implements ReplicaDriver {
         if (raft.leaderId === from && raft.term === term) this.#leaveLeader(replica)
         return
       case RaftKind.AGAIN:
-        if (raft.isLeader && raft.term === term) this.#outbox.again(replica, from)
+        if (!raft.isLeader || raft.term !== term) return
+        this.#noteRefusal(replica, from)
+        // Whoever refuses is asked again now and then, not as soon as there is room on the link.
+        if (this.#refusals.has(replica, from)) raft.unreachable(from)
+        else this.#outbox.again(replica, from)
         return
       case RaftKind.APPEND:
       case RaftKind.HEARTBEAT:
@@ -484,25 +502,42 @@ export class Replication implements ReplicaDriver {
       kind === RaftKind.SNAPSHOT ? this.#snapshots.receive(header, link, reader) : readMessage(header, reader)
     if (message === undefined) return
     if (reader.hasMore) throw new MalformedPeerBytes(`${reader.left} bytes after a message`)
+    const logStartOffset = kind === RaftKind.APPEND ? header.logStartOffset : 0
     if (message.type === 'append' && message.entries.length > 0) {
       const fitting = this.#fitting(message)
       if (fitting === undefined) {
         this.#outbox.say(RaftKind.AGAIN, replica, from, term)
         return
       }
+      if (this.#options.appending !== undefined) this.#options.appending(bytesOf(fitting))
       raft.receive(from, fitting)
       // The payloads are views of a frame that ends with this call.
       this.process(replica)
+      this.#leaderStart(replica, from, term, logStartOffset)
       return
     }
     if (message.type === 'vote-request' && !message.transfer && this.#isBound(replica)) return
     raft.receive(from, message)
     this.#markDirty(replica)
+    this.#leaderStart(replica, from, term, logStartOffset)
     if (message.type === 'append-reply' || message.type === 'heartbeat-reply') {
-      if (raft.isLeader && raft.term === term)
+      if (raft.isLeader && raft.term === term) {
         raft.setReplyTag(from, this.#links!.defections(link.nodeId, link.shardId))
+        if (kind === RaftKind.APPEND_REPLY) this.#noteRefusal(replica, from)
+      }
     } else if (message.type === 'vote-request' && !message.pre && raft.votedFor === from) {
       this.#elections.voted(replica)
+    }
+  }
+
+  /** The leader's log begins there: ours too, once that is committed here. */
+  #leaderStart({ log, raft, owner }: Replica, from: NodeId, term: number, offset: number): void {
+    if (offset <= log.logStartOffset || this.#hasFailed || raft.leaderId !== from || raft.term !== term) return
+    try {
+      owner.leaderStart?.(offset)
+    } catch (error) {
+      if (!(error instanceof DiskError)) throw error
+      this.#fail()
     }
   }
 
@@ -511,20 +546,24 @@ export class Replication implements ReplicaDriver {
     return this.#options.clock.monotonicMs() < this.#graceUntilMs && !hasNoPast(replica)
   }
 
-  /** As many entries as the journal takes now. */
+  /** As many entries as the journal and the disk take now. */
   #fitting(message: AppendMessage): AppendMessage | undefined {
-    const canAccept = this.#options.canAccept
-    if (canAccept === undefined) return message
     const { entries } = message
+    const refuses = this.#options.refusesBatches?.() === true
     let bytes = 0
-    for (const entry of entries) bytes += entry.bytes
-    if (canAccept(bytes)) return message
     let count = 0
-    for (bytes = 0; count < entries.length; count++) {
-      bytes += entries[count]!.bytes
-      if (!canAccept(bytes)) break
+    for (const entry of entries) {
+      bytes += entry.bytes
+      if ((refuses && entry.kind === EntryKind.Batch) || this.#options.canAccept?.(bytes) === false) break
+      count += 1
     }
+    if (count === entries.length) return message
     return count === 0 ? undefined : { ...message, entries: entries.slice(0, count) }
+  }
+
+  /** By the message whose header was read last. */
+  #noteRefusal(replica: Replica, from: NodeId): void {
+    if (this.#refusals.note(replica, from, (this.#header.flags & REFUSES) !== 0)) this.#lookInSync(replica)
   }
 
   #receiveKept(): void {
@@ -568,6 +607,7 @@ export class Replication implements ReplicaDriver {
       return
     }
     this.#settle(replica)
+    if (replica.watchesHeld) replica.owner.heldMoved?.()
   }
 
   #carryOut(replica: Replica, ready: Ready): void {
@@ -695,6 +735,7 @@ export class Replication implements ReplicaDriver {
     if (replica.isServing && !(raft.isLeader && raft.term === replica.servedTerm)) {
       replica.unserve()
       this.#inSync.forget(replica)
+      this.#refusals.forget(replica)
       this.#reconcile.forget(replica)
       this.#reads.abandon(replica)
     }
@@ -784,6 +825,7 @@ export class Replication implements ReplicaDriver {
     this.#transfers.tick()
     this.#catchUp.pump()
     this.#snapshots.tick()
+    this.#refusals.tick()
     this.#strangers.tick(this.#options.clock.monotonicMs())
     if (this.#elections.hasDue || this.#greetings.isBusy || this.#snapshots.sendingCount > 0) this.#options.wantsFlush()
   }
@@ -823,4 +865,10 @@ function dropAcks(replica: Replica, leader: NodeId): void {
   if (promises === undefined) return
   const kept = promises.filter(({ envelope }) => envelope.to !== leader || envelope.message.type !== 'append-reply')
   replica.promises = kept.length === 0 ? undefined : kept
+}
+
+function bytesOf({ entries }: AppendMessage): number {
+  let bytes = 0
+  for (const entry of entries) bytes += entry.bytes
+  return bytes
 }

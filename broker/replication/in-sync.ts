@@ -12,6 +12,8 @@ import type { Replica } from './replica.ts'
 
 export interface InSyncHost {
   isAlive(id: NodeId, groupId: number): boolean
+  /** It said that it takes no batches. */
+  refuses(replica: Replica, id: NodeId): boolean
   nowMs(): number
 }
 
@@ -70,7 +72,7 @@ export class InSync {
     const { raft, groupId, isr } = replica
     if (id === raft.id) return true
     const progress = raft.progressOf(id)
-    if (progress === undefined || !this.#host.isAlive(id, groupId)) {
+    if (progress === undefined || !this.#host.isAlive(id, groupId) || this.#host.refuses(replica, id)) {
       this.#drop(replica, id)
       return false
     }

@@ -54,13 +54,13 @@ export class Peer implements LinkHost {
     return attempt % 2 === 0 ? own : listed
   }
 
-  met(who: Introduction, host: string): boolean {
+  met(who: Introduction, host: string, isAnswer: boolean): boolean {
     const { incarnation, directoryId, shardCount } = who
     if (incarnation !== this.#incarnation) {
-      // One that was replaced, or one whose late hello came after that of its successor: whoever is heard is the one that lives.
+      // A hello may come late, after its sender has been replaced, or even have replaced its successor here: but who answers us is there.
       const retiredAt = this.#retired.indexOf(incarnation)
       if (retiredAt >= 0) {
-        if (this.isAlive) return false
+        if (!isAnswer || this.isAlive) return false
         this.#retired.splice(retiredAt, 1)
       }
       if (this.#incarnation !== undefined) {

@@ -30,8 +30,12 @@ export interface LinkHost {
   readonly nodeId: number
   /** Undefined: not to be dialed now. */
   address(attempt: number, link: Link): PeerAddress | undefined
-  /** A welcome came. @returns false when it is not from the process that counts; the connection is dropped then */
-  met(who: Introduction, host: string): boolean
+  /**
+   * A welcome came.
+   * @param isAnswer to what we sent just now; a hello may be old
+   * @returns false when it is not from the process that counts; the connection is dropped then
+   */
+  met(who: Introduction, host: string, isAnswer: boolean): boolean
   refused(failure: DialFailure, host: string, shard: number): void
 }
 
@@ -259,7 +263,7 @@ export class Link {
 
   #welcomed(connection: PeerConnection, welcome: Welcome, number: number): void {
     // A new process makes the host forget what this link has; the new connection comes after that.
-    if (!this.#host.met(welcome, connection.host) || this.#isClosed) {
+    if (!this.#host.met(welcome, connection.host, true) || this.#isClosed) {
       connection.destroy()
       if (!this.#isClosed) this.#backOff(true)
       return

@@ -310,7 +310,7 @@ export class Links implements ShardLinks {
     }
     if (hello.purpose === Purpose.PROBE) return undefined
     if (!areBothDecided) return { code: RefusalCode.UNDECIDED, reason: 'one of us belongs to no cluster yet' }
-    if (this.#peer(hello.nodeId).met(hello, host)) return undefined
+    if (this.#peer(hello.nodeId).met(hello, host, false)) return undefined
     return { code: RefusalCode.NODE_ID_IN_USE, reason: `the node.id ${hello.nodeId} is in use by another process` }
   }
 

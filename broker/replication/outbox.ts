@@ -10,7 +10,7 @@ import type { LinkInfo, PeerLinks } from './link-types.ts'
 import { type LoadedEntries, payloadsOf } from './payloads.ts'
 import { PeerKind } from './peer-wire.ts'
 import type { Peers } from './peers.ts'
-import { NO_PAYLOADS, type Payloads, RaftKind, writeHeader, writeMessage } from './raft-codec.ts'
+import { NO_PAYLOADS, type Payloads, RaftKind, REFUSES, writeHeader, writeMessage } from './raft-codec.ts'
 import type { Replica } from './replica.ts'
 
 export interface OutboxOptions {
@@ -18,6 +18,8 @@ export interface OutboxOptions {
   readonly links: PeerLinks | undefined
   sendSnapshot(replica: Replica, to: NodeId, message: SnapshotMessage): void
   changed(replica: Replica): void
+  /** This shard takes no batches now. */
+  refusesBatches?(): boolean
 }
 
 interface Refused {
@@ -67,11 +69,12 @@ export class Outbox {
       this.#options.sendSnapshot(replica, to, message)
       return
     }
-    const { raft, groupId } = replica
+    const { raft, log, groupId } = replica
     const writer = this.#options.peers.begin(to, groupId)
     if (writer !== undefined) {
       this.messagesSent += 1
-      writeMessage(writer, groupId, raft.id, to, message, payloads)
+      const refuses = this.#options.refusesBatches?.()
+      writeMessage(writer, groupId, raft.id, to, message, payloads, refuses, log.logStartOffset)
       if (writer.end()) return
     }
     if (raft.isLeader) this.again(replica, to)
@@ -134,7 +137,8 @@ export class Outbox {
     const writer = this.#options.peers.begin(to, replica.groupId)
     if (writer === undefined) return
     this.messagesSent += 1
-    writeHeader(writer, kind, 0, replica.groupId, replica.raft.id, to, term).end()
+    const flags = kind === RaftKind.AGAIN && this.#options.refusesBatches?.() === true ? REFUSES : 0
+    writeHeader(writer, kind, flags, replica.groupId, replica.raft.id, to, term).end()
   }
 
   /** @returns false when it could not be sent */

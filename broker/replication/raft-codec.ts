@@ -6,14 +6,15 @@
 //
 //   u8 kind, u8 flags, u32 group, u32 directory epoch of the sender, u32 of the receiver, u32 term, then by kind
 //   APPEND           f64 prevIndex, u32 prevTerm, f64 commitIndex, u32 entry count, entries
+//                    flag LOG_START: before these, f64 offset where the sender's log begins
 //     an entry       u8 kind, u32 count, u32 term, u32 length, payload (a batch as the leader's journal holds it, a membership, ...)
-//   APPEND_REPLY     f64 index, f64 hintIndex, u32 hintTerm; flag REJECTED
+//   APPEND_REPLY     f64 index, f64 hintIndex, u32 hintTerm; flags REJECTED, REFUSES
 //   HEARTBEAT        f64 commitIndex, f64 context; HEARTBEAT_REPLY the same
 //   VOTE_REQUEST     f64 lastIndex, u32 lastTerm; flags PRE, TRANSFER.   VOTE_REPLY: flags PRE, GRANTED.   TIMEOUT_NOW: nothing
 //   SNAPSHOT         see snapshots.ts
 //   STEPPED_DOWN     nothing: the sender led in this term and does not any more
 //   LEADS_END        nothing; group 0, epochs 0: whoever was not addressed since the link came up is not led by the sender
-//   AGAIN            nothing: an append came when there was no room for it
+//   AGAIN            nothing: an append came when there was no room for it; flag REFUSES
 
 import { BATCH_HEADER_BYTES, leaderEpochOf, magicOf, offsetSpanOf, sizeBytesOf } from '../../protocol/records/batch.ts'
 import { directoryEpochOf } from '../cluster/raft-id.ts'
@@ -38,6 +39,9 @@ export const RaftKind = {
 } as const
 
 const REJECTED = 1
+/** The sender takes no batches for now: its disk is short. */
+export const REFUSES = 4
+const LOG_START = 1
 const PRE = 1
 const TRANSFER = 2
 const GRANTED = 2
@@ -56,6 +60,8 @@ export class RaftHeader {
   fromEpoch = 0
   toEpoch = 0
   term = 0
+  /** Of an append, once readMessage() has read it: where the leader's log begins, as an offset. */
+  logStartOffset = 0
 
   read(reader: PeerReader): this {
     this.kind = reader.u8()
@@ -90,7 +96,10 @@ export interface Payloads {
 
 export const NO_PAYLOADS: Payloads = { views: [], retain: () => {}, release: () => {} }
 
-/** All messages but snapshots, which travel in parts. */
+/**
+ * All messages but snapshots, which travel in parts.
+ * @param logStartOffset of the leader, for appends
+ */
 export function writeMessage(
   writer: PeerWriter,
   groupId: number,
@@ -98,17 +107,22 @@ export function writeMessage(
   to: NodeId,
   message: Exclude<Message, { type: 'snapshot' }>,
   payloads: Payloads,
+  refuses = false,
+  logStartOffset = 0,
 ): void {
   const { term } = message
   switch (message.type) {
     case 'append':
-      writeHeader(writer, RaftKind.APPEND, 0, groupId, from, to, term)
+      writeHeader(writer, RaftKind.APPEND, logStartOffset > 0 ? LOG_START : 0, groupId, from, to, term)
+      if (logStartOffset > 0) writer.f64(logStartOffset)
       writeAppend(writer, message, payloads)
       return
-    case 'append-reply':
-      writeHeader(writer, RaftKind.APPEND_REPLY, message.rejected ? REJECTED : 0, groupId, from, to, term)
+    case 'append-reply': {
+      const flags = (message.rejected ? REJECTED : 0) | (refuses ? REFUSES : 0)
+      writeHeader(writer, RaftKind.APPEND_REPLY, flags, groupId, from, to, term)
       writer.f64(message.index).f64(message.hintIndex).u32(message.hintTerm)
       return
+    }
     case 'heartbeat':
       writeHeader(writer, RaftKind.HEARTBEAT, 0, groupId, from, to, term)
       writer.f64(message.commitIndex).f64(message.context)
@@ -159,11 +173,13 @@ export function readMessage(header: RaftHeader, reader: PeerReader): Message | u
   const { flags, term } = header
   switch (header.kind) {
     case RaftKind.APPEND:
+      header.logStartOffset = (flags & LOG_START) !== 0 ? index(reader) : 0
       return readAppend(term, reader)
     case RaftKind.APPEND_REPLY: {
       const index = reader.integer()
       const hintIndex = reader.integer()
-      return { type: 'append-reply', term, rejected: flags === REJECTED, index, hintIndex, hintTerm: int32(reader) }
+      const rejected = (flags & REJECTED) !== 0
+      return { type: 'append-reply', term, rejected, index, hintIndex, hintTerm: int32(reader) }
     }
     case RaftKind.HEARTBEAT:
       return { type: 'heartbeat', term, commitIndex: index(reader), context: index(reader) }

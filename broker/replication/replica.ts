@@ -7,7 +7,7 @@ import { invariant } from '../../protocol/invariant.ts'
 import type { GroupLog } from '../../storage/log.ts'
 import type { Progress } from '../raft/progress.ts'
 import type { Raft } from '../raft/raft.ts'
-import { EntryKind, type Envelope, type LogIndex, NOBODY, type NodeId, type Role } from '../raft/types.ts'
+import { EntryKind, type Envelope, type LogIndex, NO_INDEX, NOBODY, type NodeId, type Role } from '../raft/types.ts'
 import { encodeSnapshot } from './snapshot-blob.ts'
 
 /**
@@ -46,6 +46,13 @@ export interface ReplicaOwner {
    * @param offset where the log goes on
    */
   install?(snapshot: Uint8Array, offset: number, logStartOffset: number): void
+  /** Leader, while Replica.watchesHeld: members may hold more, durably, than when it was said last. After committed(). */
+  heldMoved?(): void
+  /**
+   * Follower: the leader's log begins at this offset. Storage forgets the payload of an old command, so whoever catches up from segments may
+   * never see the one that moved the log start. Committed there, and perhaps not known to be committed here yet.
+   */
+  leaderStart?(offset: number): void
   /** Leader: these brokers hold what is committed and are alive, this one among them. */
   inSyncChanged?(brokerIds: readonly number[]): void
   /** Leader: the membership is what retarget() asked for, and committed. Said again by each new leader. */
@@ -109,6 +116,8 @@ export class Replica {
   ledTerm = -1
   /** @internal Term in which this replica served last, -1 when it never did. */
   servedTerm = -1
+  /** The owner wants to hear heldMoved(): it waits for more members than a commit does. */
+  watchesHeld = false
   #isServing = false
   #leads: (() => void)[] | undefined = undefined
 
@@ -126,7 +135,7 @@ export class Replica {
 
   /** It leads, has committed an entry of its term and is not handing over: it takes proposals. */
   get isLeader(): boolean {
-    return this.#isServing && this.raft.isLeader && !this.raft.isTransferring
+    return this.#isServing && this.raft.takesProposals
   }
 
   /** It leads beyond doubt at this moment: nobody else can have been elected. */
@@ -166,6 +175,20 @@ export class Replica {
   /** Broker ids of the members that are alive and hold what is committed, this one included; empty unless it leads. */
   inSync(): readonly number[] {
     return this.#driver.inSync(this)
+  }
+
+  /** Whether at least `count` voters hold whatever is committed. */
+  isCommitHeldBy(count: number): boolean {
+    return this.raft.membership.isCommitStoredBy(count)
+  }
+
+  /** Of a leader: the highest index that at least `count` voters are known to hold durably, all of them if there are fewer; else NO_INDEX. */
+  indexHeldBy(count: number): LogIndex {
+    const { raft } = this
+    if (!raft.isLeader) return NO_INDEX
+    return raft.membership.storedIndex(count, (id) =>
+      id === raft.id ? raft.durableIndex : (raft.progressOf(id)?.matchIndex ?? NO_INDEX),
+    )
   }
 
   /** Whether this replica led at some moment after the call: by its lease, or by asking a quorum. */

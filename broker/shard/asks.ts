@@ -66,10 +66,14 @@ export class Asks {
   readonly #options: AsksOptions
   readonly #clock: Clock
   readonly #asked = new Map<number, Asked>()
+  /** Tells what this process asks other brokers from what its predecessor asked. */
+  readonly #life: number
 
   constructor(options: AsksOptions) {
     this.#options = options
-    this.#clock = options.shard.environment.clock
+    const { clock, random } = options.shard.environment
+    this.#clock = clock
+    this.#life = random.next()
   }
 
   get openCount(): number {
@@ -148,7 +152,7 @@ export class Asks {
     const message = this.#options.links?.begin(nodeId, shardId, PeerKind.ASK)
     if (message === undefined) return Promise.reject(new BrokerUnreachable(nodeId))
     const id = this.#options.nextId()
-    message.i32(id).u8(flags).i32(call.apiKey).i32(call.version).i32(call.connectionId)
+    message.i32(id).f64(this.#life).u8(flags).i32(call.apiKey).i32(call.version).i32(call.connectionId)
     message.text(call.clientId).text(call.clientHost).text(call.principal).text(call.listenerName)
     message.bytes(encoded(api.request, call.version, request))
     if (!message.end()) return Promise.reject(new BrokerUnreachable(nodeId))
@@ -191,6 +195,7 @@ export class Asks {
   /** ASK of another broker. */
   onPeerAsk(link: LinkInfo, reader: PeerReader): void {
     const id = reader.i32()
+    const life = reader.f64()
     const flags = reader.u8()
     const call: CallContext = {
       apiKey: reader.i32(),
@@ -206,7 +211,7 @@ export class Asks {
       const message = this.#options.links?.begin(link.nodeId, link.shardId, PeerKind.ANSWER)
       // Without a connection the asker learns from its own side that no answer will come.
       if (message === undefined) return
-      message.i32(id).u8(status).bytes(bytes).end()
+      message.i32(id).f64(life).u8(status).bytes(bytes).end()
       this.#options.wantsFlush()
     })
   }
@@ -251,6 +256,8 @@ export class Asks {
 
   onPeerAnswer(link: LinkInfo, reader: PeerReader): void {
     const id = reader.i32()
+    // The answer to a question of the process that was here before us: the numbers begin anew with each.
+    if (reader.f64() !== this.#life) return
     const status = reader.u8()
     this.#answered(id, link.nodeId, status, Buffer.from(reader.rest()))
   }

@@ -46,6 +46,8 @@ export interface PartitionsOptions {
 
 /** Leaderships given away per second, so that a returning broker is not met by a wave. */
 const TRANSFERS_PER_SECOND = 5
+/** Of a shard whose disk is short: nobody can write to what it still leads. */
+const TRANSFERS_WHEN_SHORT = 100
 /** Of tens of thousands of partitions nearly all are where they belong. */
 const LOOKS_PER_SECOND = 2000
 const ASK_AGAIN_MS = 1000
@@ -359,9 +361,11 @@ export class Partitions {
   /** Once a second: leaderships to where they belong. Looks at a part of the partitions, the next time at the next part. */
   balance(): void {
     const image = this.#options.image()
-    const isDraining = image.isDraining(this.#nodeId)
+    // A broker that takes no writes leaves them to others, as long as others can.
+    const isShort = this.#options.host.refusesWrites
+    const isDraining = isShort || image.isDraining(this.#nodeId)
     if (!this.#options.config.autoLeaderRebalanceEnable && !isDraining) return
-    let transfers = TRANSFERS_PER_SECOND
+    let transfers = isShort ? TRANSFERS_WHEN_SHORT : TRANSFERS_PER_SECOND
     for (let looks = Math.min(LOOKS_PER_SECOND, this.#open.size); looks > 0 && transfers > 0; looks--) {
       let next = this.#balanced.next()
       if (next.done === true) {

@@ -264,6 +264,8 @@ export class Shard implements DataShard {
       shardCount: this.shardCount,
       wantsFlush: () => this.#scheduleFlush(),
       canAccept: (bytes) => this.#storage.canAccept(bytes),
+      refusesBatches: () => this.#diskSpace.isShort,
+      appending: (bytes) => this.#diskSpace.spend(bytes),
       replicaLagTimeMaxMs: this.config.replicaLagTimeMaxMs,
     })
   }

@@ -46,12 +46,12 @@ describe('replicated data path', { skip: process.env.MILLRACE_TEST_BOOTSTRAP !==
     return alive().find((nodeId) => nodeId !== leader)!
   }
 
-  async function produce(nodeId: number, acks = -1, timeoutMs = 5000) {
+  async function produce(nodeId: number, acks = -1, timeoutMs = 5000, topic = name) {
     const records = encodeBatch({ records: [{ value: 'v', timestamp: Date.now() }] })
     const answer = await wire(nodeId).call(api.produce, 11, {
       acks,
       timeoutMs,
-      topicData: [{ name, partitionData: [{ index: 0, records }] }],
+      topicData: [{ name: topic, partitionData: [{ index: 0, records }] }],
     })
     const { errorCode, currentLeader, baseOffset } = answer.responses[0]!.partitionResponses[0]!
     return { error: errorName(errorCode), currentLeader, baseOffset, endpoints: answer.nodeEndpoints }
@@ -141,6 +141,29 @@ describe('replicated data path', { skip: process.env.MILLRACE_TEST_BOOTSTRAP !==
     for (const rackId of [own, '', 'south']) {
       assert.equal((await fetch(leader, { rackId })).preferredReadReplica, -1, `rack '${rackId}'`)
     }
+  })
+
+  test('with min.insync.replicas 3 of 3 acks=all is not acknowledged while a follower stands still', async () => {
+    const everywhere = 'everywhere'
+    await cluster.createTopic(everywhere, 1, { 'min.insync.replicas': '3' })
+    await cluster.inSync(everywhere)
+    const leader = (await cluster.leaderOf(everywhere, 0)) + 1
+    const { child } = cluster.brokers[alive().find((nodeId) => nodeId !== leader)! - 1]!
+    await eventually('an acknowledgement by all three', 20_000, async () =>
+      (await produce(leader, -1, 5000, everywhere)).error === 'NONE' ? true : undefined,
+    )
+    child.process.kill('SIGSTOP')
+    try {
+      const { error } = await produce(leader, -1, 20_000, everywhere)
+      assert.ok(['NOT_ENOUGH_REPLICAS', 'NOT_ENOUGH_REPLICAS_AFTER_APPEND'].includes(error), error)
+    } finally {
+      child.process.kill('SIGCONT')
+    }
+    await eventually('an acknowledgement once it goes on', 30_000, async () => {
+      const now = (await cluster.leaderOf(everywhere, 0)) + 1
+      return (await produce(now, -1, 5000, everywhere)).error === 'NONE' ? true : undefined
+    })
+    await cluster.inSync(name)
   })
 
   test('deleted records are gone on every replica', async () => {

@@ -6,13 +6,13 @@
 // left out.
 
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, rmSync } from 'node:fs'
+import { mkdirSync, rmSync, statfsSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { SeededRandom } from '../sim/random.ts'
 import { MillraceCluster, namespacesAvailable } from '../support/cluster.ts'
 import { kafkaUnavailable } from '../support/kafka.ts'
-import { temporaryDirectory } from '../support/process.ts'
+import { eventually, temporaryDirectory } from '../support/process.ts'
 import { librdkafkaUnavailable } from '../support/python.ts'
 import { accessOf, Committer, History } from './history.ts'
 import { IdempotentKafkajsWriter, JavaWriter, KafkajsWriter, LibrdkafkaWriter, type Writer } from './writers.ts'
@@ -39,7 +39,8 @@ interface Scenario {
   readonly cuts?: boolean
   /** Brokers on small file systems of their own. */
   readonly smallDisks?: boolean
-  run(cluster: MillraceCluster): Promise<void>
+  /** @param goesOn resolves when every partition of the kafkajs writer has taken more */
+  run(cluster: MillraceCluster, goesOn: () => Promise<void>): Promise<void>
 }
 
 /** Under load, and long enough for a new leader: the fault lasts. */
@@ -116,6 +117,21 @@ const scenarios: Record<string, Scenario> = {
       }
     },
   },
+  /** Less than what a broker keeps free, and not nothing: it says so, and the others take its place. */
+  'short-disk': {
+    smallDisks: true,
+    async run(cluster, goesOn) {
+      const mount = `${cluster.dataDir(victimOf(cluster))}/..`
+      const { bavail, bsize } = statfsSync(mount)
+      execFileSync('fallocate', ['-l', String(bavail * bsize - (20 << 20)), `${mount}/ballast`])
+      await sleep(4000)
+      await goesOn()
+      rmSync(`${mount}/ballast`)
+      for (const { child } of cluster.brokers) {
+        if (/read-only/.test(child.stderr)) throw new Error(`a short disk was filled up\n${child.stderr}`)
+      }
+    },
+  },
   'replaced-disk': {
     async run(cluster) {
       const at = victimOf(cluster)
@@ -139,6 +155,13 @@ const scenarios: Record<string, Scenario> = {
 
 let currentTopics: string[] = []
 
+/** File systems in memory, of this run. */
+const mounted = new Set<string>()
+function unmount(mount: string): void {
+  if (mounted.delete(mount)) execFileSync('umount', ['-l', mount])
+}
+process.on('exit', () => mounted.forEach(unmount))
+
 async function startCluster(scenario: Scenario): Promise<{ cluster: MillraceCluster; close(): Promise<void> }> {
   const count = Number(options.brokers)
   const mounts: string[] = []
@@ -146,6 +169,7 @@ async function startCluster(scenario: Scenario): Promise<{ cluster: MillraceClus
     for (let at = 0; at < count; at++) {
       const mount = await temporaryDirectory('small-disk')
       execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=600m', 'tmpfs', mount])
+      mounted.add(mount)
       mkdirSync(`${mount}/data`)
       mounts.push(mount)
     }
@@ -161,7 +185,7 @@ async function startCluster(scenario: Scenario): Promise<{ cluster: MillraceClus
     cluster,
     async close() {
       await cluster.close()
-      for (const mount of mounts) execFileSync('umount', [mount])
+      mounts.forEach(unmount)
     },
   }
 }
@@ -181,7 +205,14 @@ async function runRound(cluster: MillraceCluster, name: string, round: number, h
   committer.start()
   await sleep(500 + random.below(1000))
   const acknowledgedBefore = writers.map(({ acknowledged }) => acknowledged.length)
-  await scenarios[name]!.run(cluster)
+  const goesOn = (): Promise<void> => {
+    const { length } = writers[0]!.acknowledged
+    return eventually('every partition takes more', 20_000, async () => {
+      const taken = new Set(writers[0]!.acknowledged.slice(length).map(({ partition }) => partition))
+      return taken.size === partitions ? true : undefined
+    }).then(() => {})
+  }
+  await scenarios[name]!.run(cluster, goesOn)
   // Progress after the fault, not only no loss.
   await sleep(1500)
   await Promise.all([...writers.map((writer) => writer.stop()), committer.stop()])

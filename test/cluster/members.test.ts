@@ -178,13 +178,18 @@ describe('a cluster of four', () => {
     const peerPort = String(await freePort())
     const flags = ['--node-id', '9', '--peer-port', peerPort]
     const other = await MillraceBroker.start({ ...small, dataDir, extraArguments: flags })
+    const connection = await RawConnection.open(other.port)
+    assert.equal(await createTopic(connection, 'of-the-other', 1), ErrorCode.NONE)
+    connection.close()
     await other.terminate()
     const refused = spawnMillrace(await freePort(), dataDir, {
       ...small,
       extraArguments: [...flags, '--seed', cluster.seeds],
     })
+    const late = setTimeout(() => refused.process.kill('SIGKILL'), 20_000)
     const { code } = await refused.exited
-    assert.equal(code, 1, refused.stdout)
+    clearTimeout(late)
+    assert.equal(code, 1, `${refused.stdout}${refused.stderr}`)
     assert.match(refused.stderr, /the data directory belongs to cluster .* to another one.*WRONG_CLUSTER/)
     assert.equal(refused.stderr.trim().split('\n').length, 1, refused.stderr)
     await writeTo(cluster, 'drained', 0, 'undisturbed')

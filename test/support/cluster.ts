@@ -55,8 +55,21 @@ export abstract class Cluster {
     })
   }
 
-  /** Creates a topic with 3 replicas (or as many as there are brokers). */
-  async createTopic(topic: string, partitions: number, configs: Readonly<Record<string, string>> = {}): Promise<void> {
+  /**
+   * Creates a topic with 3 replicas (or as many as there are brokers).
+   * @param replicas broker ids of each partition, the preferred leader first; left out: the cluster decides
+   */
+  async createTopic(
+    topic: string,
+    partitions: number,
+    configs: Readonly<Record<string, string>> = {},
+    replicas?: readonly (readonly number[])[],
+  ): Promise<void> {
+    const count = {
+      numPartitions: partitions,
+      replicationFactor: Math.min(3, this.brokers.length),
+    }
+    const assigned = { replicaAssignment: replicas?.map((ids, partition) => ({ partition, replicas: [...ids] })) }
     const admin = this.kafkajs().admin()
     await admin.connect()
     try {
@@ -64,8 +77,7 @@ export abstract class Cluster {
         topics: [
           {
             topic,
-            numPartitions: partitions,
-            replicationFactor: Math.min(3, this.brokers.length),
+            ...(replicas === undefined ? count : assigned),
             configEntries: Object.entries(configs).map(([name, value]) => ({ name, value })),
           },
         ],

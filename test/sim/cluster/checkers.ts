@@ -33,7 +33,7 @@ export function checkPartition(
   for (const lane of history.lanes) {
     if (keyOf(lane.partition) !== keyOf(partition)) continue
     checkAcknowledged(where, lane, seen, placed.get(lane.id) ?? [], range)
-    checkOrder(where, lane, placed.get(lane.id) ?? [])
+    checkOrder(where, lane, placed.get(lane.id) ?? [], range.startOffset > 0)
   }
 }
 
@@ -69,7 +69,8 @@ function checkAcknowledged(
   }
 }
 
-function checkOrder(where: string, lane: Lane, placed: readonly Placed[]): void {
+/** @param isTrimmed the beginning is gone: what is seen first may be the repetition of something that came before */
+function checkOrder(where: string, lane: Lane, placed: readonly Placed[], isTrimmed: boolean): void {
   let highest = -1
   const counts = new Map<number, number>()
   for (const { offset, number } of placed) {
@@ -86,6 +87,10 @@ function checkOrder(where: string, lane: Lane, placed: readonly Placed[]): void 
       )
     }
     if (count > 1) continue
+    if (isTrimmed && !lane.idempotent && (lane.attempts[number] ?? 0) > 1) {
+      highest = Math.max(highest, number)
+      continue
+    }
     if (number !== highest + 1 && highest >= 0) {
       throw new Violation(
         `records of a producer keep their order: ${where} at ${offset} has lane ${lane.id} record ${number} after ${highest}`,

@@ -74,7 +74,7 @@ export async function fetchOnce(
   client: Client,
   partition: PartitionKey,
   offset: number,
-  options: { version: number; maxBytes: number; maxWaitMs: number; nodeId: number },
+  options: { version: number; maxBytes: number; maxWaitMs: number; nodeId: number; rack?: string },
 ): Promise<FetchAnswer> {
   const byId = options.version >= 13
   const answer = await client.broker(options.nodeId, FetchRequest, FetchResponse, options.version, {
@@ -83,6 +83,7 @@ export async function fetchOnce(
     maxBytes: options.maxBytes,
     sessionId: 0,
     sessionEpoch: -1,
+    rackId: options.rack ?? '',
     topics: [
       {
         ...(byId ? { topicId: partition.topicId } : { topic: partition.topic }),
@@ -106,6 +107,8 @@ export interface MemberOptions {
   isOver(): boolean
   /** Sometimes leaves and comes back. */
   readonly isFickle: boolean
+  /** Reads from a replica in its rack where there is one; undefined: from leaders. */
+  readonly rack: string | undefined
 }
 
 class Rejoin extends Error {}
@@ -117,6 +120,8 @@ export class GroupMember {
   #coordinator = -1
   #positions = new Map<PartitionKey, number>()
   #uncommitted = new Set<PartitionKey>()
+  /** Replicas near by, as leaders have named them. */
+  readonly #near = new Map<PartitionKey, number>()
   isDone = false
 
   constructor(options: MemberOptions) {
@@ -269,31 +274,40 @@ export class GroupMember {
   }
 
   async #read(partition: PartitionKey): Promise<void> {
-    const { client, history } = this.#options
+    const { client, history, rack } = this.#options
     const leader = await client.leaderOf(partition.topic, partition.partition).catch(() => undefined)
     if (leader === undefined) {
       client.forgetLeader(partition.topic, partition.partition)
       return
     }
+    // A replica near by is asked for a while, then the leader again.
+    const near = client.random.chance(0.8) ? this.#near.get(partition) : undefined
     const position = this.#positions.get(partition)!
     let answer: FetchAnswer
     try {
       answer = await fetchOnce(client, partition, position, {
-        version: client.random.pick([4, 7, 11, 12, 13, 16]),
+        version: client.random.pick(rack === undefined ? [4, 7, 11, 12, 13, 16] : [11, 12, 13, 16]),
         maxBytes: client.random.chance(0.5) ? 1 : 1 << 16,
         maxWaitMs: client.random.chance(0.5) ? 0 : client.random.below(100),
-        nodeId: leader,
+        nodeId: near ?? leader,
+        ...(rack === undefined ? {} : { rack }),
       })
     } catch (error) {
       if (!(error instanceof NoAnswer)) throw error
+      this.#near.delete(partition)
       client.forgetLeader(partition.topic, partition.partition)
       return
     }
     if (answer.errorCode !== ErrorCode.NONE || answer.data === undefined) {
-      if (answer.errorCode === ErrorCode.OFFSET_OUT_OF_RANGE) this.#outOfRange(partition, position, answer.data)
+      // A replica that lags says so in the same way; what counts is what the leader says.
+      if (answer.errorCode === ErrorCode.OFFSET_OUT_OF_RANGE && near === undefined) {
+        this.#outOfRange(partition, position, answer.data)
+      }
+      this.#near.delete(partition)
       client.forgetLeader(partition.topic, partition.partition)
       return
     }
+    if (answer.data.preferredReadReplica >= 0) this.#near.set(partition, answer.data.preferredReadReplica)
     const { nextOffset, count } = consume(history, partition, answer.data, position)
     this.#positions.set(partition, nextOffset)
     if (count > 0) this.#uncommitted.add(partition)

@@ -75,6 +75,11 @@ export class Faults {
     }
   }
 
+  /** Nothing is left to be mended. */
+  get isOver(): boolean {
+    return this.#rotten === undefined
+  }
+
   start(): void {
     if (this.#weightSum > 0) this.#whenFormed(() => this.#next())
     this.#supervise()
@@ -93,8 +98,6 @@ export class Faults {
     this.#stopped = true
     const { brokers, network } = this.#simulation
     network.healAll()
-    this.#rotten?.losePower()
-    this.#rotten?.replaceDisk()
     for (const broker of brokers) {
       this.#mendDisk(broker)
       broker.pause(0)
@@ -106,9 +109,21 @@ export class Faults {
     }
   }
 
+  /** A disk whose bits have turned is replaced in the end, as soon as the others hold everything without it. */
+  #replaceRotten(): void {
+    const { observer, brokers } = this.#simulation
+    const broker = this.#rotten
+    if (broker === undefined || !observer.canLose(broker.nodeId, brokers.length)) return
+    if (!brokers.every((other) => other === broker || other.isRunning)) return
+    this.#rotten = undefined
+    broker.losePower()
+    broker.replaceDisk()
+  }
+
   /** Somebody watches: a broker that went away by itself, or whose disk failed, is started again after a while. */
   #supervise(): void {
     const { scheduler, brokers } = this.#simulation
+    if (this.#stopped) this.#replaceRotten()
     for (const broker of brokers) {
       // A write that was in flight when everything became whole may still fail.
       if (this.#stopped && broker.hasFailedDisk) broker.kill()
@@ -330,9 +345,15 @@ export class Faults {
         broker.kill()
         this.#later(500, () => this.#start(broker))
         return
-      case 'rotate':
+      case 'rotate': {
         this.#rotate(4 + random.below(6))
+        // Somebody has to be elected first.
+        const { observer } = this.#simulation
+        const groups = observer.groups().filter((groupId) => groupId !== 0)
+        const leader = groups.length === 0 ? undefined : observer.leaderOf(random.pick(groups))
+        if (leader !== undefined) this.#isolate(leader, 4000)
         return
+      }
       case 'loseDisk':
         if (!this.#maySpoil(broker)) return
         broker.losePower()
@@ -378,11 +399,17 @@ export class Faults {
     const { brokers, network, observer, scheduler } = this.#simulation
     if (left === 0 || this.#stopped) return
     const between = (call: (from: string, to: string) => void): void => {
-      for (const { spec } of brokers) for (const other of brokers) if (other.spec !== spec) call(spec.host, other.spec.host)
+      for (const { spec } of brokers)
+        for (const other of brokers) if (other.spec !== spec) call(spec.host, other.spec.host)
     }
-    observer.onElected = (nodeId) => {
+    const elected = (nodeId: number, groupId: number): void => {
+      // The metadata group has its own leader, whose turn this is not.
+      if (groupId === 0) {
+        observer.onElected = elected
+        return
+      }
       between((from, to) => network.heal(from, to))
-      scheduler.after(this.#random.next() * 12, scheduler.world, () => {
+      scheduler.after(this.#random.next() * this.#random.pick([1, 12]), scheduler.world, () => {
         if (this.#stopped) return
         const own = brokers.find((one) => one.nodeId === nodeId)!.spec.host
         this.#simulation.say('fault', `${own} is cut off after its election`)
@@ -392,6 +419,7 @@ export class Faults {
         this.#rotate(left - 1)
       })
     }
+    observer.onElected = elected
     if (left > 1) return
     this.#later(3000, () => between((from, to) => network.heal(from, to)))
   }
@@ -413,10 +441,11 @@ export class Faults {
     broker.start()
   }
 
-  /** One broker of a run may lose what it holds: the promise covers a minority, and what replaces it takes time. */
+  /** One broker of a run may lose what it holds, and only while every group does without it: what replaces it takes time. */
   #maySpoil(broker: SimulatedBroker): boolean {
-    if (this.#simulation.brokers.length < 3) return false
-    if (this.#spoilt !== undefined && this.#spoilt !== broker) return false
+    const { brokers, observer } = this.#simulation
+    if (brokers.length < 3 || (this.#spoilt !== undefined && this.#spoilt !== broker)) return false
+    if (!observer.canLose(broker.nodeId, brokers.length)) return false
     this.#spoilt = broker
     return true
   }

@@ -2,7 +2,7 @@
 //
 // --from S   first seed of --count (1)        --profile P   one subject instead of the usual mixture
 // --verbose  prints the story of each run      --twice       runs each seed twice and compares
-// --keep     goes on after a failure, one line for each
+// --keep     goes on after a failure           --brief       one line for a failure
 
 import { parseArgs } from 'node:util'
 import { type RunReport, simulate } from './simulation.ts'
@@ -16,6 +16,7 @@ const { values } = parseArgs({
     verbose: { type: 'boolean', default: false },
     twice: { type: 'boolean', default: false },
     keep: { type: 'boolean', default: false },
+    brief: { type: 'boolean', default: false },
   },
 })
 
@@ -32,7 +33,7 @@ async function run(seed: number): Promise<RunReport> {
     ...(profile === undefined ? {} : { profile }),
     ...(say === undefined ? {} : { say }),
   })
-  if (report.failure !== undefined && values.keep) {
+  if (report.failure !== undefined && (values.keep || values.brief)) {
     process.stdout.write(`seed ${seed}: ${report.failure.message.split('\n')[0]}\n`)
   } else if (report.failure !== undefined) {
     if (!verbose) for (const text of story) process.stdout.write(`${text}\n`)

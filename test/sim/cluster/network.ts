@@ -171,7 +171,7 @@ export class SimulatedNetwork {
       again()
       return
     }
-    this.#later(this.travelMs(from, to, 60), () => {
+    this.#later(this.travelMs(this.path(from, to), 60), () => {
       if (caller.isClosed) return
       const host = this.host(to)
       if (!host.isUp || !this.#passes(to, from)) {
@@ -179,7 +179,7 @@ export class SimulatedNetwork {
         return
       }
       const listener = host.listeners.get(port) as OpenListener | undefined
-      const backMs = this.travelMs(to, from, 60)
+      const backMs = this.travelMs(this.path(to, from), 60)
       if (listener === undefined) {
         this.#later(backMs, () => caller.fail(new NetworkError('ECONNREFUSED', `${to}:${port}`)))
         return
@@ -240,8 +240,7 @@ export class SimulatedNetwork {
   }
 
   /** Virtual milliseconds a piece takes, with losses and the queue of a slow path. */
-  travelMs(from: string, to: string, bytes: number): number {
-    const path = this.path(from, to)
+  travelMs(path: Path, bytes: number): number {
     const { nowMs } = this.scheduler
     let ms = path.delayMs + path.jitterMs * this.random.next()
     if (path.lossRate > 0 && this.random.chance(path.lossRate)) ms += 200 + this.random.below(600)
@@ -309,6 +308,8 @@ export class SimulatedSocket implements StreamSocket {
   readonly hostName: string
   readonly connection: Connection
   peer!: SimulatedSocket
+  readonly #out: Path
+  readonly #back: Path
   actor: Actor
   isConnected = false
   isClosed = false
@@ -337,6 +338,8 @@ export class SimulatedSocket implements StreamSocket {
     this.connection = connection
     this.hostName = hostName
     this.remoteHost = remote
+    this.#out = connection.network.path(hostName, remote)
+    this.#back = connection.network.path(remote, hostName)
     this.actor = actor
   }
 
@@ -475,10 +478,7 @@ export class SimulatedSocket implements StreamSocket {
   #send(piece: Buffer): void {
     const { network } = this.connection
     const { nowMs } = this.#scheduler
-    const arrivalMs = Math.max(
-      nowMs + network.travelMs(this.hostName, this.remoteHost, piece.length),
-      this.#lastArrivalMs,
-    )
+    const arrivalMs = Math.max(nowMs + network.travelMs(this.#out, piece.length), this.#lastArrivalMs)
     this.#lastArrivalMs = arrivalMs
     this.#later(arrivalMs - nowMs, () => this.#arrive(piece))
   }
@@ -501,7 +501,7 @@ export class SimulatedSocket implements StreamSocket {
   #mustHold(): boolean {
     if (this.#isHolding) return true
     const { network } = this.connection
-    const path = network.path(this.hostName, this.remoteHost)
+    const path = this.#out
     if (!path.isCut && network.host(this.remoteHost).isUp) return false
     this.#isHolding = true
     const go = (): void => {
@@ -530,9 +530,9 @@ export class SimulatedSocket implements StreamSocket {
   /** Nobody is at the other end: its kernel says so, if the way back is open. */
   #refused(): void {
     const { network } = this.connection
-    if (network.path(this.remoteHost, this.hostName).isCut) return
+    if (this.#back.isCut) return
     const error = new NetworkError('ECONNRESET', `${this.hostName} to ${this.remoteHost}`)
-    this.#later(network.travelMs(this.remoteHost, this.hostName, 60), () => this.fail(error))
+    this.#later(network.travelMs(this.#back, 60), () => this.fail(error))
   }
 
   /** Tells the peer that this end is closed, behind the data on its way. @param abrupt bytes were left unread */
@@ -540,7 +540,7 @@ export class SimulatedSocket implements StreamSocket {
     if (!this.isConnected) return
     const { network } = this.connection
     const { nowMs } = this.#scheduler
-    const arrivalMs = Math.max(nowMs + network.travelMs(this.hostName, this.remoteHost, 60), this.#lastArrivalMs)
+    const arrivalMs = Math.max(nowMs + network.travelMs(this.#out, 60), this.#lastArrivalMs)
     this.#lastArrivalMs = arrivalMs
     this.#later(arrivalMs - nowMs, () => this.#end(abrupt))
   }
@@ -589,7 +589,7 @@ export class SimulatedSocket implements StreamSocket {
   #roomMade(): void {
     if (this.#outgoing.length === 0 || this.isClosed) return
     const { network } = this.connection
-    this.#later(network.travelMs(this.remoteHost, this.hostName, 60), () => {
+    this.#later(network.travelMs(this.#back, 60), () => {
       if (!this.isClosed) this.#take()
     })
   }

@@ -2,6 +2,7 @@
 //
 // One per run. It only reads public state of partitions; nothing in the brokers knows of it.
 
+import { brokerOf } from '../../../broker/cluster/raft-id.ts'
 import type { Replica } from '../../../broker/replication/replica.ts'
 import type { Shard } from '../../../broker/shard/shard.ts'
 import { baseOffsetOf, sizeBytesOf } from '../../../protocol/records/batch.ts'
@@ -35,7 +36,7 @@ export class Observer {
   readonly #inSync = new WeakMap<Replica, readonly number[]>()
   leaderships = 0
   /** Called once for the next leader that is elected. */
-  onElected: ((nodeId: number) => void) | undefined
+  onElected: ((nodeId: number, groupId: number) => void) | undefined
 
   constructor(history: History) {
     this.#history = history
@@ -48,6 +49,24 @@ export class Observer {
   /** Those of running brokers. */
   seats(): readonly Seat[] {
     return [...this.#seats].filter((seat) => seat.isAlive())
+  }
+
+  /**
+   * Whether every group that anybody knows has its quorums without that broker, as far as running brokers know.
+   * @param votersMin of the metadata group; with fewer it is still forming
+   */
+  canLose(nodeId: number, votersMin: number): boolean {
+    for (const { replicas } of this.seats()) {
+      for (const [groupId, { raft }] of replicas) {
+        const { voters, outgoing } = raft.membership
+        if (groupId === 0 && voters.length < Math.min(votersMin, 5)) return false
+        for (const list of [voters, outgoing]) {
+          const left = list.filter((id) => brokerOf(id) !== nodeId).length
+          if (list.length > 0 && 2 * left <= list.length) return false
+        }
+      }
+    }
+    return true
   }
 
   /** The broker that led a group last, of all that are known. */
@@ -129,7 +148,7 @@ export class Observer {
     }
     const call = this.onElected
     this.onElected = undefined
-    call?.(seat.nodeId)
+    call?.(seat.nodeId, groupId)
   }
 
   /** What any broker takes for committed, the new leader has. */

@@ -5,7 +5,8 @@ import { MISTAKES, plant } from './plant.ts'
 
 const name = process.env.MILLRACE_MISTAKE
 const mistake = MISTAKES.find((one) => one.name === name)
-if (mistake === undefined) throw new Error(`no mistake '${name}'; there are ${MISTAKES.map((one) => one.name).join(', ')}`)
+if (mistake === undefined)
+  throw new Error(`no mistake '${name}'; there are ${MISTAKES.map((one) => one.name).join(', ')}`)
 
 registerHooks({
   load(url, context, nextLoad) {

@@ -66,7 +66,15 @@ const TOGETHER: Partial<FaultWeights> = {
 /** Profiles that look for one kind of mistake: three brokers, what is given, and nothing else. */
 const FOCUSED: Readonly<Record<string, Focus>> = {
   votes: { faults: { chase: 5, kill: 1 }, faultEveryMs: 600, topics: 2, quick: true },
-  commits: { faults: { rotate: 3, isolateLeader: 3, kill: 0.5 }, faultEveryMs: 1500, topics: 1, delayMs: 1, tinyRaft: true },
+  commits: {
+    faults: { rotate: 1 },
+    faultEveryMs: 2000,
+    topics: 1,
+    delayMs: 1,
+    tinyRaft: true,
+    alone: true,
+    busy: true,
+  },
   blackouts: { faults: { blackout: 3, slowDisk: 2, losePower: 3 }, faultEveryMs: 500, quick: true },
   leases: { faults: { isolateLeader: 5, partition: 1 }, faultEveryMs: 800, driftMax: 0.05, quick: true },
   restarts: { faults: { kill: 3, losePower: 3, stop: 2, blackout: 1 }, faultEveryMs: 400, quick: true },
@@ -81,6 +89,10 @@ interface Focus {
   readonly topics?: number
   /** A fast network and fast disks: what happens in milliseconds can be seen. */
   readonly quick?: boolean
+  /** Producers that write all the time, for longer. */
+  readonly busy?: boolean
+  /** One partition, no groups, no operator. */
+  readonly alone?: boolean
   /** Of the network, without jitter. */
   readonly delayMs?: number
   /** One entry per message, one message on its way. */
@@ -107,8 +119,8 @@ export function makeScenario(random: SeededRandom, profile: string | undefined):
   for (const name of Object.keys(faults) as (keyof FaultWeights)[]) {
     if (focus === undefined && random.chance(0.3)) faults[name] = 0
   }
-  const faultyMs = 6000 + random.below(6000)
-  const batches = 15 + random.below(30)
+  const faultyMs = (focus?.busy ? 2 : 1) * (6000 + random.below(6000))
+  const batches = (focus?.busy ? 8 : 1) * (15 + random.below(30))
   const isTiny = random.chance(0.4)
   const journalFileBytes = isTiny ? 64 << 10 : random.pick([128 << 10, 256 << 10])
   const memoryBytes = journalFileBytes * random.pick([8, 12, 16])
@@ -119,6 +131,7 @@ export function makeScenario(random: SeededRandom, profile: string | undefined):
     ['group.min.session.timeout.ms', '500'],
     ['log.retention.check.interval.ms', `${1000 + random.below(5000)}`],
     ['auto.create.topics.enable', 'false'],
+    ['replica.selector.class', 'org.apache.kafka.common.replica.RackAwareReplicaSelector'],
   ]
   const brokers = Array.from(
     { length: brokerCount },
@@ -165,13 +178,13 @@ export function makeScenario(random: SeededRandom, profile: string | undefined):
       replicationFactor: Math.min(3, brokerCount),
       minInsyncReplicas: brokerCount >= 3 ? 1 + random.below(2) : 1,
       topics: focus?.topics ?? 1 + random.below(2),
-      partitionsMax: 3,
-      producers: 1 + random.below(3),
+      partitionsMax: focus?.alone ? 1 : 3,
+      producers: focus?.busy ? 3 : 1 + random.below(3),
       batches,
       batchRecordsMax: 1 + random.below(5),
       recordBytesMax: random.pick([20, 200, 1000]),
       pauseMs: (2 * faultyMs * random.pick([0.2, 1, 1])) / batches,
-      groups: 1,
+      groups: focus?.alone ? 0 : 1,
       membersMax: 2,
       auditors: 1,
       timeoutMs: 1000 + random.below(2000),
@@ -180,7 +193,7 @@ export function makeScenario(random: SeededRandom, profile: string | undefined):
       deleteShare: 0.1,
       trimShare: 0.1,
       brokerIds: brokers.map(({ nodeId }) => nodeId),
-      operatorEveryMs: brokerCount > 1 && random.chance(0.5) ? random.pick([500, 2000]) : 0,
+      operatorEveryMs: brokerCount > 1 && !focus?.alone && random.chance(0.5) ? random.pick([500, 2000]) : 0,
       operatorDrains: brokerCount > 3,
       segmentBytes: random.pick([4 << 10, 16 << 10, 1 << 20]),
     },

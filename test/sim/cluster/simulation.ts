@@ -117,7 +117,10 @@ export class Simulation implements World {
         const told = peers.map(({ id, matchIndex, nextIndex, state, loading, isLost }) =>
           JSON.stringify({ id, matchIndex, nextIndex, state, loading, isLost }),
         )
-        this.say(broker.name, `leads group ${groupId} at ${raft.log.lastIndex}, committed ${raft.commitIndex}: ${told.join(' ')}`)
+        this.say(
+          broker.name,
+          `leads group ${groupId} at ${raft.log.lastIndex}, committed ${raft.commitIndex}: ${told.join(' ')}`,
+        )
       }
     }
     for (const shard of broker.shards) {
@@ -154,7 +157,7 @@ export class Simulation implements World {
       this.#until(
         scenario.recoveryMs,
         'the cluster makes progress again',
-        () => workload.isCalm && workload.isWritten && workload.isRead,
+        () => faults.isOver && workload.isCalm && workload.isWritten && workload.isRead,
         () => workload.pending(),
       )
       workload.finish()

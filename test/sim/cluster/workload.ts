@@ -237,6 +237,7 @@ export class Workload {
             rebalanceTimeoutMs: 1500,
             isOver: () => this.#isOver || topic.isGone,
             isFickle: own.random.chance(0.3),
+            rack: own.random.chance(0.3) ? `rack-${own.random.below(3)}` : undefined,
           })
           this.#members.push(one)
           return one.run()

@@ -50,6 +50,39 @@ test('a joint membership is blocked, and commits, only by both halves', () => {
   }
 })
 
+test('an index is stored by as many voters as asked, of each half, and witnesses store nothing', () => {
+  const held = new Map([
+    [1, 10],
+    [2, 8],
+    [3, 5],
+    [4, 3],
+    [5, -1],
+  ])
+  const heldBy = (id: number): number => held.get(id)!
+  const plain = new Membership([1, 2, 3], [4])
+  assert.deepEqual(
+    [1, 2, 3, 4].map((count) => plain.storedIndex(count, heldBy)),
+    [10, 8, 5, 5],
+  )
+  const joint = new Membership([1, 2, 3], [], [3, 4, 5])
+  assert.equal(joint.storedIndex(2, heldBy), 3)
+  assert.equal(joint.storedIndex(3, heldBy), -1)
+  const witnessed = new Membership([1, 2, 3], [], [], { witnesses: [2] })
+  assert.equal(witnessed.storedIndex(2, heldBy), 5)
+  assert.equal(witnessed.storedIndex(3, heldBy), 5)
+})
+
+test('a commit is stored by a commit quorum of each half, but for witnesses', () => {
+  const counts = (membership: Membership): boolean[] => [1, 2, 3, 4].map((count) => membership.isCommitStoredBy(count))
+  assert.deepEqual(counts(new Membership([1])), [true, true, true, true])
+  assert.deepEqual(counts(new Membership([1, 2])), [true, true, true, true])
+  assert.deepEqual(counts(new Membership([1, 2, 3])), [true, true, false, false])
+  assert.deepEqual(counts(new Membership(ids(5))), [true, true, true, false])
+  assert.deepEqual(counts(new Membership(ids(3), [], [], { commitSize: 3 })), [true, true, true, true])
+  assert.deepEqual(counts(new Membership(ids(3), [], [], { witnesses: [3] })), [true, false, false, false])
+  assert.deepEqual(counts(new Membership(ids(5), [], [3, 4, 6])), [true, true, false, false])
+})
+
 test('one size given, the other is the smallest that is safe', () => {
   for (let count = 1; count <= 7; count += 1) {
     for (let commitSize = 1; commitSize <= count; commitSize += 1) {

@@ -297,3 +297,22 @@ test('after a clean stop the next start replays states only', async () => {
   )
   assert.equal((await readAll(shard.storage.get(1)!)).length, 300)
 })
+
+test('journal files that a full disk left empty are made whole at the next start with room', async () => {
+  const disk = newDisk()
+  const settings = { journalFileBytes: 64 * 1024, journalFileCount: 4, blockBytesMax: 16 * 1024 }
+  let shard = await openShard(disk, settings)
+  shard.storage.create(1, '/data/topics/t-1', CONFIG)
+  await shard.storage.close()
+  // As a start leaves them that could make the files and not lengthen them.
+  const used = disk.paths().filter((path) => path.endsWith('.mj'))
+  for (const path of used.slice(1)) {
+    const file = await disk.open(path, { mode: 'rw', direct: false })
+    await file.truncate(0)
+    await file.close()
+  }
+  shard = await openShard(disk, settings)
+  await settle(50)
+  assert.ok(shard.storage.canAccept(2000))
+  for (const path of disk.paths().filter((one) => one.endsWith('.mj'))) assert.ok(disk.peek(path)!.length >= 64 * 1024)
+})

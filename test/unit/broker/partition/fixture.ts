@@ -37,6 +37,9 @@ export class FakeReplica implements PartitionReplica {
   memberIds: NodeId[] = [HERE, 2, 3]
   isr: number[] = [HERE, 2, 3]
   matchIndexes = new Map<NodeId, number>()
+  /** Up to here any number of members holds the log that more than a commit asks for; undefined: all of it. */
+  heldIndex: number | undefined
+  watchesHeld = false
   transferred: NodeId[] = []
 
   constructor(log: GroupLog, partition: Partition) {
@@ -59,6 +62,26 @@ export class FakeReplica implements PartitionReplica {
   progressOf(id: NodeId): { matchIndex: number } | undefined {
     const matchIndex = this.matchIndexes.get(id)
     return matchIndex === undefined ? undefined : { matchIndex }
+  }
+
+  isCommitHeldBy(count: number): boolean {
+    return count <= Math.floor(this.memberIds.length / 2) + 1
+  }
+
+  indexHeldBy(_count: number): number {
+    return this.heldIndex ?? this.log.lastIndex
+  }
+
+  /** Another member says what it holds. */
+  holds(index: number): void {
+    this.heldIndex = index
+    if (this.watchesHeld) this.partition.heldMoved()
+  }
+
+  /** Members come into sync, or leave. */
+  inSyncIs(...isr: number[]): void {
+    this.isr = isr
+    this.partition.inSyncChanged(isr)
   }
 
   confirm(): Promise<boolean> {

@@ -234,6 +234,113 @@ test('acks=all whose replicas fell behind after the append hears so, and the dat
   assert.equal(partition.highWatermark, 2)
 })
 
+test('min.insync.replicas above the majority: acks=all waits until that many hold the batch, acks=1 for the commit', async () => {
+  const { partition, replica, answers, append, log } = await bench({ 'min.insync.replicas': '3' })
+  replica.leads(1)
+  const before = log.lastIndex
+  replica.heldIndex = before
+  append(0, records(2))
+  append(1, records(1), false)
+  append(2, records(3))
+  assert.equal(replica.watchesHeld, false)
+  replica.commit()
+  assert.deepEqual(answers.text, ['1 NONE 2'])
+  assert.equal(partition.highWatermark, 6, 'readers see what is committed')
+  replica.holds(before + 1)
+  assert.deepEqual(answers.text.slice(1), [], 'not all of the first batch')
+  replica.holds(before + 2)
+  assert.deepEqual(answers.text.slice(1), ['0 NONE 0'])
+  replica.holds(log.lastIndex)
+  assert.deepEqual(answers.text.slice(2), ['2 NONE 3'])
+  assert.equal(replica.watchesHeld, false, 'nobody waits any more')
+})
+
+test('a batch that enough members hold is acknowledged at the commit and not before', async () => {
+  const { replica, answers, append } = await bench({ 'min.insync.replicas': '3' })
+  replica.leads(1)
+  append(0)
+  assert.deepEqual(answers.text, [])
+  replica.commit()
+  assert.deepEqual(answers.text, ['0 NONE 0'])
+})
+
+test('acks=all that waits for a member that falls out of sync hears so, and the data stays', async () => {
+  const { partition, replica, answers, append, log } = await bench({ 'min.insync.replicas': '3' })
+  replica.leads(1)
+  replica.heldIndex = log.lastIndex
+  append(0)
+  append(1)
+  replica.commit()
+  assert.deepEqual(answers.text, [])
+  replica.inSyncIs(1, 2)
+  assert.deepEqual(answers.text, ['0 NOT_ENOUGH_REPLICAS_AFTER_APPEND 0', '1 NOT_ENOUGH_REPLICAS_AFTER_APPEND 1'])
+  assert.equal(partition.highWatermark, 2)
+  assert.equal(replica.watchesHeld, false)
+  append(2)
+  assert.equal(answers.text[2], '2 NOT_ENOUGH_REPLICAS -1')
+})
+
+test('acks=all that waits for a member hears of a lost leadership, once', async () => {
+  const { replica, answers, append, log } = await bench({ 'min.insync.replicas': '3' })
+  replica.leads(1)
+  replica.heldIndex = log.lastIndex
+  append(0)
+  replica.commit()
+  append(1)
+  replica.follows(2, 2)
+  assert.deepEqual(answers.text, ['0 NOT_LEADER_OR_FOLLOWER -1', '1 NOT_LEADER_OR_FOLLOWER -1'])
+  assert.equal(replica.watchesHeld, false)
+  replica.leads(3)
+  replica.holds(log.lastIndex)
+  assert.equal(answers.text.length, 2)
+})
+
+test('a duplicate is acknowledged when enough members hold what it repeats', async () => {
+  const { replica, answers, append, log } = await bench({ 'min.insync.replicas': '3' })
+  replica.leads(1)
+  replica.heldIndex = log.lastIndex
+  append(0, records(1, 0))
+  replica.commit()
+  replica.inSyncIs(1, 2)
+  replica.inSyncIs(1, 2, 3)
+  append(1, records(1, 0))
+  assert.deepEqual(answers.text, ['0 NOT_ENOUGH_REPLICAS_AFTER_APPEND 0'])
+  append(2, records(1, 0), false)
+  assert.deepEqual(answers.text.slice(1), ['2 NONE 0'])
+  replica.holds(log.lastIndex)
+  assert.deepEqual(answers.text.slice(2), ['1 NONE 0'])
+  append(3, records(1, 0))
+  assert.deepEqual(answers.text.slice(3), ['3 NONE 0'])
+})
+
+test('a lower min.insync.replicas answers those who waited for more', async () => {
+  const { replica, answers, append, log, configure } = await bench({ 'min.insync.replicas': '3' })
+  replica.leads(1)
+  replica.heldIndex = log.lastIndex
+  append(0)
+  replica.commit()
+  configure({ 'min.insync.replicas': '2' })
+  assert.deepEqual(answers.text, ['0 NONE 0'])
+})
+
+test('whoever asks for no more than a majority has nobody asked for more', async () => {
+  const { replica, answers, append } = await bench({ 'min.insync.replicas': '2' })
+  replica.indexHeldBy = () => assert.fail('a commit says enough')
+  replica.leads(1)
+  append(0)
+  replica.commit()
+  assert.deepEqual(answers.text, ['0 NONE 0'])
+})
+
+test('records of the broker itself wait for the commit only', async () => {
+  const { partition, replica, answers, log } = await bench({ 'min.insync.replicas': '3' })
+  replica.leads(1)
+  replica.heldIndex = log.lastIndex
+  partition.appendInternal(records(1), answers, 0)
+  replica.commit()
+  assert.deepEqual(answers.text, ['0 NONE 0'])
+})
+
 test('min.insync.replicas counts to the number of replicas at most, and a change of it holds at once', async () => {
   const { replica, answers, append, configure } = await bench({ 'min.insync.replicas': '5' })
   replica.memberIds = [1]
@@ -419,6 +526,21 @@ test('records are deleted on every replica when a majority has agreed', async ()
   assert.equal(follower.partition.logStartOffset, 0, 'not committed here yet')
   follower.replica.commit()
   assert.equal(follower.partition.logStartOffset, 3)
+})
+
+test("a follower takes over the leader's log start when it has committed so far, and never goes back", async () => {
+  const { partition, replica } = await bench()
+  replica.follows(2, 1)
+  replica.receives(1, records(5))
+  replica.receives(1, records(5))
+  partition.leaderStart(7)
+  assert.equal(partition.logStartOffset, 0, 'nothing is committed here yet')
+  replica.commit(replica.log.lastIndex - 5)
+  assert.equal(partition.logStartOffset, 0, 'committed up to 5')
+  replica.commit()
+  assert.equal(partition.logStartOffset, 7)
+  partition.leaderStart(3)
+  assert.equal(partition.logStartOffset, 7)
 })
 
 test('a deletion whose leader loses its place is answered, and a replica alone needs no entry', async () => {

@@ -75,6 +75,25 @@ test('every message comes back as it was', () => {
   for (const message of messages) assert.deepEqual(decoded(encoded(message)), message)
 })
 
+test('an append tells where the log of its sender begins, and says nothing of a log that begins at 0', () => {
+  const message = { type: 'append', term: 7, prevIndex: 9, prevTerm: 7, commitIndex: 3, entries: [] } as const
+  for (const offset of [0, 2 ** 40]) {
+    let body: Buffer = Buffer.alloc(0)
+    const writer = new FakeWriter((bytes) => {
+      body = bytes
+    })
+    writeMessage(writer, 77, 3, 5, message, NO_PAYLOADS, false, offset)
+    writer.end()
+    const reader = new PeerReader(body)
+    const header = new RaftHeader().read(reader)
+    header.logStartOffset = 1
+    assert.deepEqual(readMessage(header, reader), message)
+    assert.equal(reader.hasMore, false)
+    assert.equal(header.logStartOffset, offset)
+    assert.equal(body.length, encoded(message).length + (offset > 0 ? 8 : 0))
+  }
+})
+
 test('entries of every kind come back, batches as views of the message', () => {
   const { message, payloads, released } = appendOfAll()
   const body = encoded(message, payloads)
