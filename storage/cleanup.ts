@@ -178,13 +178,10 @@ export class Cleanup {
         await files.barrier?.catch(() => undefined)
         await this.#closeFiles(files)
       }
-      // The metadata group lives in the journal alone.
-      if (removal.directory !== '') {
-        await disk.removeDirectory(removal.directory)
-        // A group that never had a file has no directory, and perhaps none above it.
-        const parent = parentOf(removal.directory)
-        if ((await disk.stat(parent)) !== undefined) await disk.syncDirectory(parent)
-      }
+      if (removal.directory !== '') await disk.removeDirectory(removal.directory)
+      // A group that never had a file has no directory, and perhaps none above it.
+      const parent = parentOf(removal.directory)
+      if ((await disk.stat(parent)) !== undefined) await disk.syncDirectory(parent)
       const { groupId, incarnation } = removal
       this.#options.journal.begin(undefined, 0, RecordType.REMOVED, 0, 0, 0, groupId, 0, incarnation, 0)
       this.removals.delete(incarnation)

@@ -70,20 +70,10 @@ export const clusterCall: Api<Body, Body> = {
   },
 }
 
-/** @returns the answer of the controller; NOT_CONTROLLER when there is none now, or it said nothing that makes sense */
+/** @returns the answer of the controller; NOT_CONTROLLER when there is none now */
 export async function askCluster<A extends Outcome>(shard: ShardContext, ask: ClusterAsk): Promise<A> {
   const { body } = await shard.askController(clusterCall, OWN_CALL, { body: JSON.stringify(ask) })
-  return (answerOf(body) ?? { error: ErrorCode.NOT_CONTROLLER, message: null }) as A
-}
-
-/** @returns undefined for what is no answer: whoever asked tries again */
-export function answerOf<A extends Outcome>(text: string): A | undefined {
-  try {
-    const answered = JSON.parse(text) as Partial<A> | null
-    return typeof answered?.error === 'number' ? (answered as A) : undefined
-  } catch {
-    return undefined
-  }
+  return JSON.parse(body) as A
 }
 
 async function answer(shard: ShardContext, ask: ClusterAsk): Promise<Outcome> {

@@ -14,8 +14,6 @@ export interface SeedStatus {
   readonly nodeId: number
   /** '' while it is undecided itself. */
   readonly clusterId: string
-  /** It has just started, and looks whether it must give up a cluster that only it belongs to. */
-  readonly isDeciding?: boolean
 }
 
 export type SeedAnswer =
@@ -38,8 +36,6 @@ export interface FormingOptions {
   readonly seeds: readonly PeerAddress[]
   readonly clock: Clock
   readonly logger: Logger
-  /** A cluster is known to exist: none is founded. */
-  readonly hasMetCluster?: boolean
   /** @param position of this broker in the seed list, -1 while not known */
   ask(seed: PeerAddress, position: number): Promise<SeedAnswer>
 }
@@ -56,14 +52,13 @@ export class Forming {
   /** An earlier seed was told in this round that we are undecided. */
   #toldEarlier = false
   /** A seed had a cluster: it exists, whoever is away now. */
-  #hasMetCluster: boolean
+  #hasMetCluster = false
   readonly #said = new Set<string>()
   #stopped = false
 
   constructor(options: FormingOptions) {
     this.#options = options
-    const { own, seeds, hasMetCluster = false } = options
-    this.#hasMetCluster = hasMetCluster
+    const { own, seeds } = options
     this.#position = seeds.findIndex(({ host, port }) => host === own.host && port === own.port)
   }
 
@@ -82,7 +77,7 @@ export class Forming {
   /** @throws OperatorError when it cannot come to a good end */
   async run(): Promise<Formed> {
     const { seeds, clock } = this.#options
-    if (seeds.length === 0 && !this.#hasMetCluster) return { type: 'found' }
+    if (seeds.length === 0) return { type: 'found' }
     while (!this.#stopped) {
       const formed = await this.#round()
       if (formed !== undefined) return formed
@@ -120,10 +115,6 @@ export class Forming {
       }
       if (answer.kind === 'twin') throw idInUse(nodeId, addressText(seed))
       const { status } = answer
-      if (status.isDeciding === true) {
-        unclear.push(`${addressText(seed)} (it has just started)`)
-        continue
-      }
       if (status.clusterId === '') earliest = Math.min(earliest, at)
       else if (joined?.type === 'join' && joined.clusterId !== status.clusterId) {
         throw new OperatorError(

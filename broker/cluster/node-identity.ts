@@ -1,7 +1,6 @@
 // Who this broker is in its cluster. Written into the data directory's record once, read from there at every start.
 
 export interface NodeIdentity {
-  /** '' in the record of a broker that left its own empty cluster for another one and has not joined that yet. */
   readonly clusterId: string
   /** How many other data directories this broker id had before this one. */
   readonly directoryEpoch: number

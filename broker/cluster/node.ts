@@ -7,16 +7,13 @@ import { ErrorCode } from '../../protocol/errors.ts'
 import type { BrokerConfig } from '../config.ts'
 import type { Environment } from '../environment.ts'
 import { OperatorError } from '../operator-error.ts'
-import type { NodeId } from '../raft/types.ts'
 import { ProbeError, type ShardLinks } from '../replication/link-types.ts'
-import { answerOf, type ClusterAsk, type RegisterAnswer } from './cluster-call.ts'
+import type { ClusterAsk, RegisterAnswer } from './cluster-call.ts'
 import type { PeerAddress } from './commands.ts'
 import type { Registration } from './controller.ts'
-import { meetingOf } from './empty-cluster.ts'
 import type { MetadataImage } from './metadata.ts'
 import { addressText, Forming, idInUse, parseAddress, type SeedAnswer, type SeedStatus } from './node-forming.ts'
 import type { NodeIdentity } from './node-identity.ts'
-import { raftIdOf } from './raft-id.ts'
 import { newUuid } from './uuid.ts'
 
 /** Probes of a broker met for the first time; kinds below belong to links. */
@@ -69,14 +66,10 @@ export class ClusterNode {
   readonly #found = new Map<number, PeerAddress>()
   #isStopped = false
   #isFounder: boolean
-  /** It gave up its own cluster for another one. */
-  #hasLeft: boolean
-  #isDeciding = false
 
   constructor(options: NodeOptions) {
     this.#options = options
-    this.#hasLeft = options.identity?.clusterId === ''
-    this.#identity = this.#hasLeft ? undefined : options.identity
+    this.#identity = options.identity
     this.#isFounder = options.identity?.isFounder === true
     this.#seeds = options.config.millraceSeeds.map((text) => parseAddress('--seed', text))
     const { links } = options
@@ -98,58 +91,6 @@ export class ClusterNode {
   }
 
   /**
-   * Before anything is done under the identity: whether this broker founded a cluster that nobody has joined or used, while its seeds
-   * have another one. Then the record says so first, and the metadata group that the storage holds counts no more.
-   * @param isEmpty whether the metadata group holds nothing but this broker
-   * @returns whether the caller must forget that group
-   */
-  async leaves(isEmpty: boolean): Promise<boolean> {
-    const identity = this.#identity
-    if (identity === undefined || !isEmpty || !this.mayBeLonely) return this.#hasLeft
-    this.#isDeciding = true
-    this.#tellable.resolve()
-    const found = await this.#meet(identity.clusterId)
-    this.#isDeciding = false
-    if (found === undefined) return false
-    await this.#options.saveIdentity({ clusterId: '', directoryEpoch: 0, isFounder: false, isRegistered: false })
-    this.#options.environment.logger.warn(
-      `the cluster ${identity.clusterId}, which only this broker belonged to and nobody used, is given up: ${addressText(found)} belongs to another one, which is joined`,
-    )
-    this.#identity = undefined
-    this.#isFounder = false
-    this.#hasLeft = true
-    return true
-  }
-
-  /** It founded, and has seeds that may have founded without it. */
-  get mayBeLonely(): boolean {
-    return this.#isFounder && this.#identity !== undefined && this.#options.links !== undefined
-  }
-
-  /** @returns a seed whose cluster is the one to belong to; undefined to stay with the own one */
-  async #meet(clusterId: string): Promise<PeerAddress | undefined> {
-    const { peer } = this.#options.registration
-    let own = this.#seeds.findIndex(({ host, port }) => host === peer?.host && port === peer.port)
-    for (;;) {
-      const ask = async (seed: PeerAddress, at: number): Promise<SeedAnswer | undefined> => {
-        const answer = at === own ? undefined : await this.#ask(seed, -1)
-        if (answer?.kind === 'self') own = at
-        return answer
-      }
-      const answers = await Promise.all(this.#seeds.map(ask))
-      const meeting = this.#isStopped ? 'stay' : meetingOf(answers, own, clusterId)
-      if (meeting === 'stay') return undefined
-      if (meeting === 'give-way') {
-        return this.#seeds.find((_seed, at) => {
-          const answer = answers[at]
-          return answer?.kind === 'answered' && answer.status.clusterId !== ''
-        })
-      }
-      await this.#pause()
-    }
-  }
-
-  /**
    * Finds out which directory of this broker id this is, and so its raft id: from the record, or by forming a cluster or joining one.
    * @param hasMetadata whether the storage holds the metadata group: then it was alone until now, and goes on with what it has
    */
@@ -166,16 +107,9 @@ export class ClusterNode {
     return { directoryEpoch: 0 }
   }
 
-  /**
-   * The metadata group is open.
-   * @param clusterId by what is committed in it; '' for none yet
-   * @param members of the group
-   */
-  async settle(clusterId: string, members: readonly NodeId[]): Promise<NodeIdentity> {
+  /** The metadata group is open. @param clusterId by what is committed in it; '' for none yet */
+  async settle(clusterId: string): Promise<NodeIdentity> {
     if (this.#identity === undefined) {
-      // Alone until now, says the missing identity: a group of others says that the record was lost.
-      const self = raftIdOf(this.#options.registration.nodeId, 0)
-      if (members.length !== 1 || members[0] !== self) throw recordLost()
       const identity = {
         clusterId: clusterId === '' ? newUuid(this.#options.environment.random) : clusterId,
         directoryEpoch: 0,
@@ -202,7 +136,6 @@ export class ClusterNode {
       seeds: this.#seeds,
       clock: environment.clock,
       logger: environment.logger,
-      hasMetCluster: this.#hasLeft,
       ask: (seed, position) => this.#ask(seed, position),
     })
     this.#forming = forming
@@ -245,8 +178,7 @@ export class ClusterNode {
       const { reply } = await this.#options.links!.probe(through.host, through.port, ProbeKind.JOIN, body, {
         timeoutMs: JOIN_MS_MAX,
       })
-      const answer = answerOf<RegisterAnswer>(reply.rest().toString())
-      return answer ?? { error: ErrorCode.NETWORK_EXCEPTION, message: null }
+      return JSON.parse(reply.rest().toString()) as RegisterAnswer
     } catch (error) {
       if (!(error instanceof ProbeError)) throw error
       return { error: ErrorCode.NETWORK_EXCEPTION, message: error.message }
@@ -260,10 +192,7 @@ export class ClusterNode {
       const { reply } = await this.#options.links!.probe(seed.host, seed.port, ProbeKind.STATUS, body, {
         timeoutMs: PROBE_MS_MAX,
       })
-      const status = statusOf(reply.rest().toString())
-      return status === undefined
-        ? { kind: 'unclear', reason: 'an answer without sense' }
-        : { kind: 'answered', status }
+      return { kind: 'answered', status: JSON.parse(reply.rest().toString()) as SeedStatus }
     } catch (error) {
       if (!(error instanceof ProbeError)) throw error
       switch (error.refusal ?? error.code) {
@@ -285,10 +214,7 @@ export class ClusterNode {
     await this.#tellable.promise
     const { nodeId } = this.#options.registration
     if (this.#identity === undefined) this.#forming?.asked(position)
-    const status: SeedStatus = {
-      ...{ nodeId, clusterId: this.clusterId },
-      ...(this.#isDeciding ? { isDeciding: true } : {}),
-    }
+    const status: SeedStatus = { nodeId, clusterId: this.clusterId }
     return Buffer.from(JSON.stringify(status))
   }
 
@@ -452,25 +378,6 @@ function journalMissing(): OperatorError {
   return new OperatorError(
     'DATA_DIRECTORY_DAMAGED',
     'the data directory belongs to a member of a cluster, and its journals hold no metadata',
-    'Restore the directory from a copy, or start with an empty one.',
-  )
-}
-
-function statusOf(text: string): SeedStatus | undefined {
-  try {
-    const status = JSON.parse(text) as Partial<SeedStatus> | null
-    return typeof status?.clusterId === 'string' && typeof status.nodeId === 'number'
-      ? (status as SeedStatus)
-      : undefined
-  } catch {
-    return undefined
-  }
-}
-
-function recordLost(): OperatorError {
-  return new OperatorError(
-    'DATA_DIRECTORY_DAMAGED',
-    'the journals of the data directory hold the metadata of a cluster, and its record does not say which broker it is there',
     'Restore the directory from a copy, or start with an empty one.',
   )
 }

@@ -68,7 +68,7 @@ export function recover(options: RecoverOptions): Promise<RecoveryPlan> {
 }
 
 function ownRaftId({ record }: RecoverOptions): number {
-  if (record.identity === undefined || record.identity.clusterId === '') {
+  if (record.identity === undefined) {
     throw new OperatorError(
       'NOT_A_MEMBER',
       'this data directory belongs to no cluster',

@@ -7,7 +7,6 @@ import type { GroupLog, LogConfig } from '../../storage/log.ts'
 import type { ShardStorage } from '../../storage/shard-storage.ts'
 import { askCluster, type ProducerIdAnswer } from '../cluster/cluster-call.ts'
 import { Controller, type Registration } from '../cluster/controller.ts'
-import { holdsNothing } from '../cluster/empty-cluster.ts'
 import { ClusterNode } from '../cluster/node.ts'
 import type { NodeIdentity } from '../cluster/node-identity.ts'
 import { ProducerIds } from '../cluster/producer-ids.ts'
@@ -140,15 +139,8 @@ export class MetadataShard implements ControllerPlace {
   /** Finds out who this broker is and opens the metadata group; then releases the other shards. */
   async open(): Promise<void> {
     const { config, replication, publication } = this.#options
-    const held = this.#options.storage().get(METADATA_GROUP)
-    const isEmpty = this.#node.mayBeLonely && (held === undefined || holdsNothing(held, raftIdOf(config.nodeId, 0)))
-    const { identity: before } = this.#options
-    // Seeds of another cluster talk to a broker that says it has none.
-    if (isEmpty && before !== undefined) this.#options.identified({ ...before, clusterId: '' })
-    const hasLeft = await this.#node.leaves(isEmpty)
-    if (isEmpty && before !== undefined && !hasLeft) this.#options.identified(before)
-    const known = hasLeft ? await this.#forget() : held
-    const { directoryEpoch } = await this.#node.identify(known !== undefined && !hasLeft)
+    const known = this.#options.storage().get(METADATA_GROUP)
+    const { directoryEpoch } = await this.#node.identify(known !== undefined)
     this.#options.identifiedAs(directoryEpoch)
     const raftId = raftIdOf(config.nodeId, directoryEpoch)
     const founders = this.#node.isFounder ? [raftId] : undefined
@@ -159,16 +151,10 @@ export class MetadataShard implements ControllerPlace {
     const members = replica.memberIds
     if (this.#options.links === undefined && members.length > 1) throw peerPortMissing(members)
     if (members.length === 1 && members[0] === raftId) await replica.lead()
-    const identity = await this.#node.settle(publication.image.clusterId, members)
+    const identity = await this.#node.settle(publication.image.clusterId)
     this.#options.identified(identity)
     publication.start(identity)
     this.imageChanged()
-  }
-
-  /** Puts a metadata group without members or content in the place of the one given up. @returns it, when that is durable */
-  async #forget(): Promise<GroupLog> {
-    this.#options.storage().remove(METADATA_GROUP)
-    return this.#newGroup(undefined)
   }
 
   /** @returns the metadata group, when it is durable */

@@ -86,62 +86,6 @@ test('a broker that was alone keeps its data when others join it', async () => {
   assert.deepEqual(await consume(both, 'kept', 2), ['x', 'y'])
 })
 
-/** Broker 1 of three seeds founds alone; then, while it is stopped, 2 and 3 found another cluster. @returns how 1 is started again */
-async function foundedTwice(use: (alone: MillraceCluster) => Promise<void>) {
-  const peerPorts = [await freePort(), await freePort(), await freePort()]
-  const seeds = peerPorts.map((port) => `127.0.0.1:${port}`).join(',')
-  const start = (at: number) =>
-    MillraceBroker.start({
-      shards: 2,
-      memory: '64m',
-      properties: PROPERTIES,
-      extraArguments: ['--node-id', `${at + 1}`, '--peer-port', `${peerPorts[at]}`, '--seed', seeds],
-    }).then(closing)
-  const first = await start(0)
-  await use(clusterAt(first))
-  await first.terminate()
-  const [second] = await Promise.all([start(1), start(2)])
-  return { first, others: clusterAt(second) }
-}
-
-function clusterAt(broker: MillraceBroker): MillraceCluster {
-  const kafkajs = () => MillraceCluster.prototype.kafkajs.call({ bootstrap: broker.bootstrap })
-  return { kafkajs } as MillraceCluster
-}
-
-async function brokerIds(cluster: MillraceCluster): Promise<number[]> {
-  const admin = cluster.kafkajs().admin()
-  await admin.connect()
-  const { brokers } = await admin.describeCluster()
-  await admin.disconnect()
-  return brokers.map(({ nodeId }) => nodeId).sort()
-}
-
-test('a broker that founded a cluster nobody used gives it up for the one that its seeds founded without it', async () => {
-  const { first, others } = await foundedTwice(async () => {})
-  await first.restart()
-  assert.match(first.child.stderr, /only this broker belonged to.* is given up/)
-  assert.deepEqual(await brokerIds(clusterAt(first)), [1, 2, 3])
-  await produce(others, 'after', ['a']).catch((e) => {
-    console.log(first.child.stderr, first.child.stdout)
-    throw e
-  })
-  await first.terminate()
-  // As a member like any other from now on.
-  await first.restart()
-  assert.deepEqual(await consume(clusterAt(first), 'after', 1), ['a'])
-})
-
-test('a broker that founded a cluster with a topic keeps it, and is refused by the other cluster', async () => {
-  const { first, others } = await foundedTwice((alone) => produce(alone, 'own', ['a']))
-  // A majority by itself, it may be ready before its seeds have answered.
-  await first.restart().catch(() => {})
-  assert.equal((await first.child.exited).code, 1)
-  assert.match(first.child.stderr, /WRONG_CLUSTER/)
-  assert.doesNotMatch(first.child.stderr, /is given up/)
-  assert.deepEqual(await brokerIds(others), [2, 3])
-})
-
 test('a second broker with the same id is not let in', async () => {
   const peerPorts = [await freePort(), await freePort()]
   const seeds = `127.0.0.1:${peerPorts[0]}`

@@ -86,7 +86,8 @@ function checkOrder(where: string, lane: Lane, placed: readonly Placed[], isTrim
         `a record is there at most as often as it was sent: ${where} lane ${lane.id} record ${number}`,
       )
     }
-    if (count > 1) continue
+    // What only a leader had acknowledged may be lost with it.
+    if (count > 1 || lane.acks === 1) continue
     if (isTrimmed && !lane.idempotent && (lane.attempts[number] ?? 0) > 1) {
       highest = Math.max(highest, number)
       continue

@@ -59,6 +59,13 @@ export const MISTAKES: readonly Mistake[] = [
     profile: 'leases',
   },
   {
+    name: 'read without a lease',
+    file: 'broker/partition/partition.ts',
+    find: 'return replica.hasLease || !replica.isLeader ? true : replica.confirm()',
+    put: 'return true',
+    profile: 'leases',
+  },
+  {
     name: 'producer state lost in a snapshot',
     file: 'broker/partition/producer-state.ts',
     find: 'const producers = this.#withoutTail()',

@@ -161,3 +161,26 @@ test('addresses are host:port, with brackets around IPv6', () => {
     assert.throws(() => parseAddress('--seed', text), OperatorError)
   }
 })
+
+test('a broker that has met its cluster founds no other one when the cluster goes away', async () => {
+  const seeds = new Seeds()
+  const founder = seeds.start(1)
+  await seeds.run(5)
+  const late = seeds.start(0)
+  await seeds.run(5)
+  assert.deepEqual([founder.outcome, late.outcome], ['found', 'join'])
+  // It could not join yet, and looks again when nobody listens any more.
+  founder.isListening = false
+  let again = ''
+  late.forming.run().then(
+    ({ type }) => {
+      again = type
+    },
+    () => {},
+  )
+  await seeds.run(5)
+  assert.equal(again, '')
+  founder.isListening = true
+  await seeds.run(5)
+  assert.equal(again, 'join')
+})

@@ -94,6 +94,15 @@ test('a closed coordinator leaves no timer behind', async () => {
   assert.equal(world.clock.timerCount, 0)
 })
 
+test('a closed coordinator that is told to lead once more leads nothing', async () => {
+  const world = await World.open()
+  await world.stable('g')
+  world.coordinator.close()
+  await world.coordinator.lead(0)
+  assert.deepEqual(world.coordinator.list(), [])
+  assert.equal(world.clock.timerCount, 0)
+})
+
 test('a refused first join creates the group durably, Empty, with protocol type "" and generation 0', async () => {
   const world = await World.open()
   const told = await world.coordinator.join(world.joinCall('g', '', { requiresKnownMemberId: true }))

@@ -295,6 +295,20 @@ test('a process that was replaced does not come back', () => {
   assert.ok(!second.isClosed)
 })
 
+test('a late hello of a process that is gone does not lock out the one that lives', () => {
+  const world = new LinkWorld()
+  const a = world.process({ nodeId: 1 })
+  const b = world.process({ nodeId: 2 })
+  a.links.setPeers([{ nodeId: 2, host: 'host2', port: PORT }])
+  b.links.setPeers([{ nodeId: 1, host: 'host1', port: PORT }])
+  world.advance(1000)
+  assert.ok(a.links.isUp(2, 0))
+  const late = knock(world, helloOf({ nodeId: 2, directoryId: 'directory2', incarnation: 7, connectionNumber: 1000 }))
+  late.socket.destroy()
+  world.advance(10_000)
+  assert.ok(a.links.isUp(2, 0) && b.links.isUp(1, 0))
+})
+
 test('a large frame that never comes to its end holds its memory no longer than its connection', () => {
   const { world, a } = listening()
   const stranger = knock(world, helloOf())
