@@ -70,7 +70,8 @@ export class Faults {
     this.#names = Object.keys(faults) as (keyof FaultWeights)[]
     this.#weightSum = this.#names.reduce((sum, name) => sum + faults[name], 0)
     for (const broker of simulation.brokers) {
-      broker.clock.rate = 1 + random.pick([-1, random.next() * 2 - 1, 1]) * driftMax
+      broker.clock.rate =
+        1 + (driftMax < 0.05 ? random.pick([-1, random.next() * 2 - 1, 1]) : random.pick([-1, 1])) * driftMax
       broker.clock.offsetMs = random.below(2000) - 1000
     }
   }

@@ -56,7 +56,7 @@ export const MISTAKES: readonly Mistake[] = [
     file: 'broker/replication/link-lease.ts',
     find: 'this.#durationMs = silenceMs * (1 - CLOCK_DRIFT_MAX)',
     put: 'this.#durationMs = silenceMs',
-    profile: 'leases',
+    profile: 'drift',
   },
   {
     name: 'read without a lease',

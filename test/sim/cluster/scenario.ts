@@ -76,7 +76,14 @@ const FOCUSED: Readonly<Record<string, Focus>> = {
     busy: true,
   },
   blackouts: { faults: { blackout: 3, slowDisk: 2, losePower: 3 }, faultEveryMs: 500, quick: true },
-  leases: { faults: { isolateLeader: 5, partition: 1 }, faultEveryMs: 800, driftMax: 0.05, quick: true },
+  leases: {
+    faults: { isolateLeader: 5, partition: 1, pause: 5 },
+    faultEveryMs: 800,
+    driftMax: 0.05,
+    auditors: 4,
+    quick: true,
+  },
+  drift: { faults: { isolateLeader: 5, partition: 1 }, faultEveryMs: 1200, driftMax: 0.05, quick: true, busy: true },
   restarts: { faults: { kill: 3, losePower: 3, stop: 2, blackout: 1 }, faultEveryMs: 400, quick: true },
   rot: { faults: { bitRot: 3, kill: 3, stop: 1 }, faultEveryMs: 400 },
   lag: { faults: { slowNetwork: 4, kill: 2, isolateLeader: 2, slowDisk: 2 }, faultEveryMs: 300 },
@@ -87,6 +94,7 @@ interface Focus {
   readonly faultEveryMs: number
   readonly driftMax?: number
   readonly topics?: number
+  readonly auditors?: number
   /** A fast network and fast disks: what happens in milliseconds can be seen. */
   readonly quick?: boolean
   /** Producers that write all the time, for longer. */
@@ -120,7 +128,7 @@ export function makeScenario(random: SeededRandom, profile: string | undefined):
     if (focus === undefined && random.chance(0.3)) faults[name] = 0
   }
   const faultyMs = (focus?.busy ? 2 : 1) * (6000 + random.below(6000))
-  const batches = (focus?.busy ? 8 : 1) * (15 + random.below(30))
+  const batches = (focus?.busy ? 4 : 1) * (15 + random.below(30))
   const isTiny = random.chance(0.4)
   const journalFileBytes = isTiny ? 64 << 10 : random.pick([128 << 10, 256 << 10])
   const memoryBytes = journalFileBytes * random.pick([8, 12, 16])
@@ -186,7 +194,7 @@ export function makeScenario(random: SeededRandom, profile: string | undefined):
       pauseMs: (2 * faultyMs * random.pick([0.2, 1, 1])) / batches,
       groups: focus?.alone ? 0 : 1,
       membersMax: 2,
-      auditors: 1,
+      auditors: focus?.auditors ?? 1,
       timeoutMs: 1000 + random.below(2000),
       idempotentShare: 0.7,
       acksOneShare: 0.2,
