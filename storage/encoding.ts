@@ -12,7 +12,10 @@ export function putInt53(view: DataView, at: number, value: number): void {
 
 /** Reads what putInt53() wrote. */
 export function getInt53(view: DataView, at: number): number {
-  return view.getInt32(at + 4, true) * TWO_32 + view.getUint32(at, true)
+  const high = view.getInt32(at + 4, true)
+  const low = view.getUint32(at, true)
+  // Small ones stay integers of the engine: a double is an object of its own, in each of very many groups.
+  return high === 0 ? low : high * TWO_32 + low
 }
 
 const textEncoder = new TextEncoder()

@@ -64,6 +64,11 @@ export interface ReplayVisitor {
   batch(index: number, term: number, bytes: Uint8Array, at: number): void
 }
 
+/** Whoever can say what the broker knows as of a log's commitIndex. An object and no closure: there is one per group. */
+export interface SnapshotProvider {
+  snapshot(): Uint8Array
+}
+
 /** What a log needs of its shard. */
 export interface LogHost {
   readonly arena: Arena
@@ -142,7 +147,7 @@ export class GroupLog implements RoundMember {
   /** The broker has seen what recovery found; true for a new group. */
   replayed = true
   #runs: Runs = NO_RUNS
-  #snapshotProvider: (() => Uint8Array) | undefined
+  #snapshotProvider: SnapshotProvider | undefined
   #hardStateSequence = 0
   readonly #host: LogHost
 
@@ -163,11 +168,11 @@ export class GroupLog implements RoundMember {
    * What the broker knows as of commitIndex (producers, membership, metadata image). Asked only after replay(), as it replaces
    * what that shows. Called from timers and disk completions, never from within a call of the broker.
    */
-  get snapshotProvider(): (() => Uint8Array) | undefined {
+  get snapshotProvider(): SnapshotProvider | undefined {
     return this.#snapshotProvider
   }
 
-  set snapshotProvider(provider: (() => Uint8Array) | undefined) {
+  set snapshotProvider(provider: SnapshotProvider | undefined) {
     this.#snapshotProvider = provider
     this.#dropSnapshot()
   }
@@ -566,7 +571,7 @@ export class GroupLog implements RoundMember {
   emitState(): number {
     this.#runs = runsFrom(this.#runs, this.firstIndex - 1)
     if (this.attached) {
-      this.snapshot = this.#snapshotProvider?.()
+      this.snapshot = this.#snapshotProvider?.snapshot()
       this.snapshotIndex = this.commitIndex
       this.snapshotOffset = this.committedOffset
       if (this.isMetadata) {

@@ -23,7 +23,7 @@ export const NO_RUNS: Runs = Object.freeze([])
 const WIDTH = 3
 
 export function runsOf(list: readonly Run[]): Runs {
-  return list.length === 0 ? NO_RUNS : list.flatMap((run) => [run.term, run.startIndex, run.startOffset])
+  return list.length === 0 ? NO_RUNS : shared(list.flatMap((run) => [run.term, run.startIndex, run.startOffset]))
 }
 
 export function listOf(runs: Runs): Run[] {
@@ -36,7 +36,24 @@ export function listOf(runs: Runs): Run[] {
 
 /** Adds a run at the end; the array is as long as it must be, since most groups hold one run for long. */
 export function withRun(runs: Runs, term: number, startIndex: number, startOffset: number): Runs {
-  return runs.length === 0 ? [term, startIndex, startOffset] : runs.concat(term, startIndex, startOffset)
+  return shared(runs.length === 0 ? [term, startIndex, startOffset] : runs.concat(term, startIndex, startOffset))
+}
+
+/** Most groups of a large broker hold no record yet, and ran through the same few elections: they share their runs. */
+const sharedRuns = new Map<string, Runs>()
+const SHARED_RUNS_MAX = 1024
+const SHARED_LENGTH_MAX = 8 * WIDTH
+
+/** @returns equal runs; the same ones for the same numbers, where no run begins behind a record */
+function shared(runs: Runs): Runs {
+  if (runs.length > SHARED_LENGTH_MAX || runs[runs.length - 1] !== 0) return runs
+  const key = runs.join()
+  const known = sharedRuns.get(key)
+  if (known !== undefined) return known
+  // Forgetting all costs memory for a while, nothing else.
+  if (sharedRuns.size >= SHARED_RUNS_MAX) sharedRuns.clear()
+  sharedRuns.set(key, runs)
+  return runs
 }
 
 /** The runs that begin before an index. */

@@ -20,7 +20,8 @@ export function raftIdOf(brokerId: number, directoryEpoch: number): NodeId {
     directoryEpoch,
     DIRECTORY_EPOCH_MAX,
   )
-  return directoryEpoch * BROKER_IDS + brokerId
+  // The product would be a double on the heap, in each of very many groups; nearly all disks are a broker's first.
+  return directoryEpoch === 0 ? brokerId : directoryEpoch * BROKER_IDS + brokerId
 }
 
 export function brokerOf(raftId: NodeId): number {

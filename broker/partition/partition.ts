@@ -431,8 +431,14 @@ function memberOf(replica: PartitionReplica, brokerId: number): NodeId | undefin
   return replica.memberIds.find((member) => brokerOf(member) === brokerId)
 }
 
+/** One object for all partitions of a topic; a changed configuration is another TopicConfig. */
+const rulesByConfig = new WeakMap<TopicConfig, ProduceRules>()
+
 function rulesOf(config: TopicConfig, host: PartitionHost): ProduceRules {
-  return {
+  const known = rulesByConfig.get(config)
+  // The bound is the shard's; in one thread it differs in tests only.
+  if (known?.decompressedMaxBytes === host.decompressedBytesMax) return known
+  const rules: ProduceRules = {
     maxMessageBytes: config.maxMessageBytes,
     segmentBytes: config.segmentBytes,
     messageTimestampType: config.messageTimestampType,
@@ -443,4 +449,6 @@ function rulesOf(config: TopicConfig, host: PartitionHost): ProduceRules {
     compact: config.cleanupPolicy.includes('compact'),
     decompressedMaxBytes: host.decompressedBytesMax,
   }
+  rulesByConfig.set(config, rules)
+  return rules
 }

@@ -35,8 +35,6 @@ export class RaftLog {
   /** On our disk up to here. */
   durableIndex: LogIndex
   commitIndex: LogIndex
-  /** Given out to be written up to here. */
-  writtenIndex: LogIndex
   /** Given out as committed up to here. */
   appliedIndex: LogIndex
   /** Lowest index replaced since the last Ready. */
@@ -67,7 +65,6 @@ export class RaftLog {
     this.lastIndex = recovered.lastIndex
     this.durableIndex = recovered.lastIndex
     this.commitIndex = recovered.commitIndex
-    this.writtenIndex = recovered.lastIndex
     this.appliedIndex = recovered.commitIndex
     this.lastTerm = recovered.prevTerm
     for (const { term, startIndex } of recovered.runs) {
@@ -233,7 +230,6 @@ export class RaftLog {
     const entry = this.#unwritten
     if (entry === undefined) return undefined
     this.#unwritten = entry.next
-    this.writtenIndex = lastIndexOf(entry)
     return entry
   }
 
@@ -251,6 +247,11 @@ export class RaftLog {
     entry.next = undefined
     this.appliedIndex = lastIndexOf(entry)
     return entry
+  }
+
+  /** Given out to be written up to here. */
+  get writtenIndex(): LogIndex {
+    return this.#unwritten === undefined ? this.lastIndex : this.#unwritten.index - 1
   }
 
   get hasUnwritten(): boolean {
@@ -276,7 +277,7 @@ export class RaftLog {
     this.durableIndex = Math.min(this.durableIndex, this.commitIndex)
     this.firstIndex = index + 1
     this.prevTerm = this.lastTerm = term
-    this.lastIndex = this.commitIndex = this.appliedIndex = this.writtenIndex = index
+    this.lastIndex = this.commitIndex = this.appliedIndex = index
     this.truncateFrom = NO_INDEX
     this.#lastStart = NO_INDEX
     this.#olderRuns = undefined
@@ -357,7 +358,6 @@ export class RaftLog {
     invariant(index > this.commitIndex, 'a committed entry is never replaced', index, this.commitIndex)
     if (index <= this.writtenIndex) {
       this.truncateFrom = this.truncateFrom === NO_INDEX ? index : Math.min(this.truncateFrom, index)
-      this.writtenIndex = index - 1
     }
     this.durableIndex = Math.min(this.durableIndex, index - 1)
     let kept: Entry | undefined

@@ -46,6 +46,14 @@ export interface GroupStart {
   readonly log: Recovered
 }
 
+/** What is to be sent and told: an idle group holds none of it. */
+class Out {
+  reads: ConfirmedRead[] | undefined = undefined
+  sendNow: Envelope[] | undefined = undefined
+  sendWhenDurable: Envelope[] | undefined = undefined
+  snapshot: SnapshotMessage | undefined = undefined
+}
+
 export class Raft implements Group {
   readonly id: NodeId
   /** @internal */
@@ -66,10 +74,8 @@ export class Raft implements Group {
   #votes: Map<NodeId, boolean> | undefined = undefined
   /** While leading a group that has other members. */
   #leading: Leadership | undefined = undefined
-  #reads: ConfirmedRead[] | undefined = undefined
-  #sendNow: Envelope[] | undefined = undefined
-  #sendWhenDurable: Envelope[] | undefined = undefined
-  #snapshot: SnapshotMessage | undefined = undefined
+  /** What the next Ready brings besides the log; none while nothing is to be said. */
+  #out: Out | undefined = undefined
 
   constructor(settings: RaftSettings, start: GroupStart) {
     this.id = start.id
@@ -426,38 +432,33 @@ export class Raft implements Group {
     if (
       !log.hasUnwritten &&
       log.commitIndex === this.#commitGiven &&
-      this.#sendNow === undefined &&
-      this.#sendWhenDurable === undefined &&
+      this.#out === undefined &&
       leading?.loads === undefined &&
-      this.#reads === undefined &&
-      this.#snapshot === undefined &&
       !this.#hardStateChanged &&
       !this.#roleChanged &&
       !log.membershipChanged
     ) {
       return undefined
     }
+    const out = this.#out
     const ready = this.settings.ready
     ready.roleChanged = this.#roleChanged
     ready.membershipChanged = log.membershipChanged
-    ready.snapshot = this.#snapshot
+    ready.snapshot = out?.snapshot
     ready.truncateFrom = log.truncateFrom
     ready.hardState = this.#hardStateChanged ? { term: this.#term, votedFor: this.#votedFor } : undefined
-    ready.sendNow = this.#sendNow ?? NO_ENVELOPES
-    ready.sendWhenDurable = this.#sendWhenDurable ?? NO_ENVELOPES
+    ready.sendNow = out?.sendNow ?? NO_ENVELOPES
+    ready.sendWhenDurable = out?.sendWhenDurable ?? NO_ENVELOPES
     ready.loads = leading?.loads ?? NO_LOADS
-    ready.reads = this.#reads ?? NO_READS
+    ready.reads = out?.reads ?? NO_READS
     ready.commitIndex = log.commitIndex
     ready.takeEntries(log)
     this.#roleChanged = false
     log.membershipChanged = false
-    this.#snapshot = undefined
+    this.#out = undefined
     log.truncateFrom = NO_INDEX
     this.#hardStateChanged = false
-    this.#sendNow = undefined
-    this.#sendWhenDurable = undefined
     if (leading !== undefined) leading.loads = undefined
-    this.#reads = undefined
     this.#commitGiven = log.commitIndex
     return ready
   }
@@ -643,7 +644,7 @@ export class Raft implements Group {
 
   /** Promises that we hold everything up to `index`; a later promise of the same Ready takes an earlier one's place. */
   #acknowledge(to: NodeId, index: LogIndex): void {
-    const promises = this.#sendWhenDurable
+    const promises = this.#out?.sendWhenDurable
     const last = promises?.[promises.length - 1]
     if (last?.to === to && last.message.type === 'append-reply' && last.message.term === this.#term) {
       promises!.pop()
@@ -665,7 +666,7 @@ export class Raft implements Group {
         log.commit(message.index)
       } else {
         log.restore(message.index, message.indexTerm, message.membershipIndex, message.membership)
-        this.#snapshot = message
+        this.#output.snapshot = message
         this.#commitGiven = log.commitIndex
       }
     }
@@ -723,18 +724,26 @@ export class Raft implements Group {
 
   /** @internal */
   readsConfirmed(reads: ConfirmedRead[]): void {
-    this.#reads = this.#reads === undefined ? reads : [...this.#reads, ...reads]
+    const out = this.#output
+    out.reads = out.reads === undefined ? reads : [...out.reads, ...reads]
   }
 
   /** @internal */
   send(to: NodeId, message: Message): void {
-    this.#sendNow ??= []
-    this.#sendNow.push({ to, message })
+    const out = this.#output
+    out.sendNow ??= []
+    out.sendNow.push({ to, message })
   }
 
   /** Sends once everything said so far is on our disk. */
   #promise(to: NodeId, message: Message): void {
-    this.#sendWhenDurable ??= []
-    this.#sendWhenDurable.push({ to, message })
+    const out = this.#output
+    out.sendWhenDurable ??= []
+    out.sendWhenDurable.push({ to, message })
+  }
+
+  get #output(): Out {
+    this.#out ??= new Out()
+    return this.#out
   }
 }

@@ -218,8 +218,7 @@ export class Replication implements ReplicaDriver {
     const id = this.#nodeId
     const raft = new Raft(this.#settings, { id, ...recoveredGroup(log, owner, id, start) })
     const replica = new Replica(log, raft, owner, this)
-    // Bound, not closed over: half the memory, in each of very many groups.
-    if (owner.snapshot !== undefined) log.snapshotProvider = replica.snapshot.bind(replica)
+    if (owner.snapshot !== undefined) log.snapshotProvider = replica
     this.#replicas.set(log.groupId, replica)
     if (start !== undefined) {
       this.#elections.opened(replica, start.preferred)

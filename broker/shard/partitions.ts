@@ -398,8 +398,13 @@ export class Partitions {
   }
 }
 
+/** One object for all partitions of a topic; nobody changes it, and a changed configuration is another TopicConfig. */
+const logConfigs = new WeakMap<TopicConfig, LogConfig>()
+
 export function logConfigOf(config: TopicConfig): LogConfig {
-  return {
+  const known = logConfigs.get(config)
+  if (known !== undefined) return known
+  const logConfig: LogConfig = {
     segmentBytes: config.segmentBytes,
     segmentMs: config.segmentMs,
     segmentJitterMs: config.segmentJitterMs,
@@ -409,4 +414,6 @@ export function logConfigOf(config: TopicConfig): LogConfig {
     indexIntervalBytes: config.indexIntervalBytes,
     fileDeleteDelayMs: config.fileDeleteDelayMs,
   }
+  logConfigs.set(config, logConfig)
+  return logConfig
 }

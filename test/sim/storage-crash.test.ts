@@ -154,7 +154,7 @@ const FOLLOWER_BUGS: Readonly<Record<string, Tamper>> = {
   'a log begins anew with the snapshot of the earlier one': (group) => {
     const { installSnapshot } = group
     group.installSnapshot = function (install) {
-      installSnapshot.call(this, { ...install, snapshot: this.snapshotProvider?.() ?? install.snapshot })
+      installSnapshot.call(this, { ...install, snapshot: this.snapshotProvider?.snapshot() ?? install.snapshot })
     }
   },
 }

@@ -337,7 +337,7 @@ export class Workload {
   }
 
   #provide(model: GroupModel, group: GroupLog): void {
-    group.snapshotProvider = () => snapshotOf(model.commitIndex)
+    group.snapshotProvider = { snapshot: () => snapshotOf(model.commitIndex) }
   }
 
   #tamper(group: GroupLog): void {

@@ -140,7 +140,7 @@ test('a group is created with its first snapshot, or not at all', async () => {
   assert.deepEqual([log.snapshotIndex, log.lastIndex, log.firstIndex, log.lastTerm], [0, 0, 1, -1])
   assert.equal(log.attached, false, 'nothing stands for the snapshot until the broker has taken it')
   log.replay({ entry: () => {}, batch: () => {} })
-  log.snapshotProvider = () => bytes('taken')
+  log.snapshotProvider = { snapshot: () => bytes('taken') }
   assert.equal(log.snapshot, undefined, 'the provider answers in its place')
 })
 
@@ -148,7 +148,7 @@ test('a log begins anew behind a snapshot, and is durable there when the round i
   const disk = newDisk()
   let shard = await openShard(disk, { chunkBytes: 2048 })
   let log = shard.storage.create(1, '/data/t-0', CONFIG)
-  log.snapshotProvider = () => bytes('of before')
+  log.snapshotProvider = { snapshot: () => bytes('of before') }
   for (let at = 0; at < 10; at++) append(log, makeBatch(1, 900, at), 1)
   await makeDurable(shard, log)
   await settle(20)
@@ -209,7 +209,7 @@ test('after a crash there is the old log or the new one, whole, whenever it happ
     let disk = newDisk(after)
     let shard = await openShard(disk, { chunkBytes: 2048 })
     let log = shard.storage.create(1, '/data/t-0', { ...CONFIG, segmentBytes: 4000 })
-    log.snapshotProvider = () => bytes(`old ${log.commitIndex}`)
+    log.snapshotProvider = { snapshot: () => bytes(`old ${log.commitIndex}`) }
     for (let at = 0; at < 12; at++) append(log, makeBatch(1, 900, at), 1)
     await makeDurable(shard, log)
     append(log, makeBatch(3, 900, 20), 1)
@@ -249,7 +249,7 @@ test('files of a log that was given up are looked for at the next start, even af
   const disk = newDisk()
   let shard = await openShard(disk, { chunkBytes: 2048 })
   const log = shard.storage.create(1, '/data/t-0', CONFIG)
-  log.snapshotProvider = () => NOTHING
+  log.snapshotProvider = { snapshot: () => NOTHING }
   for (let at = 0; at < 10; at++) append(log, makeBatch(1, 900, at), 1)
   await makeDurable(shard, log)
   await settle(20)
@@ -267,7 +267,7 @@ test('a snapshot is installed while the log is laid out, read and trimmed', asyn
   const disk = newDisk()
   const shard = await openShard(disk, { chunkBytes: 2048, readBytes: 4096, readAheadBytes: 4096 })
   const log = shard.storage.create(1, '/data/t-0', { ...CONFIG, segmentBytes: 5000, fileDeleteDelayMs: 0 })
-  log.snapshotProvider = () => NOTHING
+  log.snapshotProvider = { snapshot: () => NOTHING }
   for (let round = 1; round <= 20; round++) {
     for (let at = 0; at < 20; at++) append(log, makeBatch(1, 900, at), round)
     await makeDurable(shard, log)
@@ -299,7 +299,7 @@ test('the metadata log begins anew, too', async () => {
   let disk = newDisk()
   let shard = await openShard(disk)
   let log = shard.storage.create(0, '', CONFIG)
-  log.snapshotProvider = () => bytes(`image ${log.commitIndex}`)
+  log.snapshotProvider = { snapshot: () => bytes(`image ${log.commitIndex}`) }
   for (let index = 1; index <= 9; index++) log.appendEntry(1, index, 2, new Uint8Array(50))
   await makeDurable(shard, log)
   log.installSnapshot({ index: 40, term: 3, offset: 0, logStartOffset: 0, snapshot: bytes('image 40') })
@@ -322,10 +322,10 @@ test('a quiet group that once elected a leader holds no memory for it', async ()
   const disk = newDisk()
   let shard = await openShard(disk)
   const log = shard.storage.create(1, '/data/t-0', CONFIG)
-  log.snapshotProvider = () => NOTHING
+  log.snapshotProvider = { snapshot: () => NOTHING }
   log.appendEntry(1, 1, LEADER_CHANGE, NOTHING)
   const waiting = shard.storage.create(2, '/data/t-1', CONFIG)
-  waiting.snapshotProvider = () => NOTHING
+  waiting.snapshotProvider = { snapshot: () => NOTHING }
   waiting.appendEntry(1, 1, LEADER_CHANGE, NOTHING)
   await makeDurable(shard, log)
   for (let second = 0; second < 10; second++) shard.timers.advance(1000)

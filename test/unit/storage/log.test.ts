@@ -141,7 +141,7 @@ test('the snapshot of the last checkpoint comes back, and replay goes on behind 
   let disk = newDisk()
   let shard = await openShard(disk, { chunkBytes: 2000 })
   let log = shard.storage.create(1, '/data/t-0', CONFIG)
-  log.snapshotProvider = () => new TextEncoder().encode(`as of ${log.commitIndex}`)
+  log.snapshotProvider = { snapshot: () => new TextEncoder().encode(`as of ${log.commitIndex}`) }
   for (let at = 0; at < 20; at++) append(log, makeBatch(1, 500, at))
   await makeDurable(shard, log)
   await shard.storage.close()
@@ -163,7 +163,7 @@ test('the metadata group keeps entries until a snapshot covers them', async () =
   const disk = newDisk()
   let shard = await openShard(disk)
   let log = shard.storage.create(0, '', CONFIG)
-  log.snapshotProvider = () => new Uint8Array([log.commitIndex])
+  log.snapshotProvider = { snapshot: () => new Uint8Array([log.commitIndex]) }
   for (let index = 1; index <= 30; index++) log.appendEntry(1, index, 2, new Uint8Array(100))
   await makeDurable(shard, log)
   await shard.storage.close()

@@ -225,7 +225,7 @@ export async function bench(
     producerIdExpirationMs: 86_400_000,
     decompressedBytesMax: 1 << 20,
   })
-  log.snapshotProvider = () => partition.snapshot()
+  log.snapshotProvider = { snapshot: () => partition.snapshot() }
   const replica = new FakeReplica(log, partition)
   partition.attach(replica)
   const answers = new Answers()

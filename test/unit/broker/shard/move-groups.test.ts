@@ -90,7 +90,7 @@ test('groups move as they are: nothing is committed by it, nothing is lost', asy
   for (let groupId = 0; groupId <= 12; groupId++) {
     const { storage } = shards[shardOf(groupId, 2)]!
     const log = storage.create(groupId, groupId === 0 ? '' : `${DATA}/t-${groupId}`, CONFIG, new Uint8Array([groupId]))
-    log.snapshotProvider = () => new Uint8Array([groupId, log.commitIndex])
+    log.snapshotProvider = { snapshot: () => new Uint8Array([groupId, log.commitIndex]) }
     log.saveHardState(3, 2 ** 32 * groupId + 5)
     log.appendEntry(3, 1, LEADER_CHANGE, new Uint8Array(0))
     for (let at = 0; at < groupId * 3; at++) {
