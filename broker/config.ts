@@ -240,6 +240,11 @@ export class BrokerConfig {
     return this.number('replica.lag.time.max.ms')
   }
 
+  /** Bytes per second, of all shards together, that this broker reads for replicas which are behind. */
+  get leaderReplicationThrottledRate(): number {
+    return this.number('leader.replication.throttled.rate')
+  }
+
   /** Partitions that may move at a time while a broker is drained. */
   get millraceDrainPartitionsMax(): number {
     return this.number('millrace.drain.partitions.max')

@@ -228,7 +228,7 @@ compression.lz4.level | int | 9 | [1,...,17] | cluster | stored | lz4 level wher
 compression.zstd.level | int | 3 | [-131072,...,22] | cluster | acts | zstd level where the broker compresses.
 follower.fetch.last.tiered.offset.enable | boolean | false | - | cluster | stored | Whether a new follower begins at the last tiered offset.
 follower.replication.throttled.rate | long | Long.MAX | [0,...] | cluster | stored | Bytes per second of throttled replication on the follower's side.
-leader.replication.throttled.rate | long | Long.MAX | [0,...] | cluster | stored | Bytes per second of throttled replication on the leader's side.
+leader.replication.throttled.rate | long | Long.MAX | [0,...] | cluster | acts | Bytes per second that this broker sends from its segments to replicas that are behind, of every partition it leads.
 replica.alter.log.dirs.io.max.bytes.per.second | long | Long.MAX | [0,...] | cluster | stored | Bytes per second of moves between data directories.
 group.coordinator.cached.buffer.max.bytes | int | 1048588 | [1,...] | cluster | stored | Largest buffer the group coordinator keeps for reuse.
 group.share.assignment.interval.ms | int | 1000 | [0,...] | cluster | stored | Shortest time between two assignments of a share group.

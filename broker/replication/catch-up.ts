@@ -35,7 +35,7 @@ interface Request {
 
 export class CatchUp {
   readonly #host: CatchUpHost
-  readonly #bytesPerMs: number
+  readonly #bytesPerSecond: () => number
   #queue: Request[] = []
   #reading = 0
   #heldBytes = 0
@@ -43,10 +43,11 @@ export class CatchUp {
   #tokens: number
   #refilledMs: number
 
-  constructor(host: CatchUpHost, bytesPerSecond: number) {
+  /** @param bytesPerSecond asked each time, as it may change */
+  constructor(host: CatchUpHost, bytesPerSecond: () => number) {
     this.#host = host
-    this.#bytesPerMs = bytesPerSecond / 1000
-    this.#tokens = bytesPerSecond * BURST_SECONDS
+    this.#bytesPerSecond = bytesPerSecond
+    this.#tokens = bytesPerSecond() * BURST_SECONDS
     this.#refilledMs = host.nowMs()
   }
 
@@ -144,8 +145,8 @@ export class CatchUp {
 
   #refill(): void {
     const nowMs = this.#host.nowMs()
-    const most = this.#bytesPerMs * 1000 * BURST_SECONDS
-    this.#tokens = Math.min(most, this.#tokens + (nowMs - this.#refilledMs) * this.#bytesPerMs)
+    const rate = this.#bytesPerSecond()
+    this.#tokens = Math.min(rate * BURST_SECONDS, this.#tokens + ((nowMs - this.#refilledMs) / 1000) * rate)
     this.#refilledMs = nowMs
   }
 }

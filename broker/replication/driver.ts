@@ -65,8 +65,8 @@ export interface ReplicationOptions {
   readonly silenceMs?: number
   /** replica.lag.time.max.ms. */
   readonly replicaLagTimeMaxMs?: number
-  /** Bytes per second that members which are behind get from segments, all together. */
-  readonly catchUpBytesPerSecond?: number
+  /** A bound lower than the driver's own on what members that are behind get from segments, all together, per second; may change. */
+  catchUpBytesPerSecond?(): number
 }
 
 const SILENCE_MS = 750
@@ -192,7 +192,7 @@ export class Replication implements ReplicaDriver {
           options.logger?.error(`cannot read group ${replica.groupId} for a replica that is behind: ${error.message}`),
         nowMs,
       },
-      options.catchUpBytesPerSecond ?? CATCH_UP_BYTES_PER_SECOND,
+      () => Math.min(CATCH_UP_BYTES_PER_SECOND, options.catchUpBytesPerSecond?.() ?? Infinity),
     )
     this.#snapshots = new Snapshots({
       begin: (to, groupId) => this.#peers.begin(to, groupId),

@@ -267,6 +267,7 @@ export class Shard implements DataShard {
       refusesBatches: () => this.#diskSpace.isShort,
       appending: (bytes) => this.#diskSpace.spend(bytes),
       replicaLagTimeMaxMs: this.config.replicaLagTimeMaxMs,
+      catchUpBytesPerSecond: () => this.config.leaderReplicationThrottledRate / this.shardCount,
     })
   }
 

@@ -78,8 +78,12 @@ describe("Kafka's Java tools and three brokers", { skip: (await kafkaUnavailable
       { topic: 'moved', partition: 0, replicas: [2, 3] },
       { topic: 'moved', partition: 1, replicas: [3, 1, 2] },
     ]
+    const brokerConfigs = ['--describe', '--entity-type', 'brokers', '--entity-name', '2']
     const plan = ['--reassignment-json-file', file('plan.json', { version: 1, partitions })]
-    assert.match(await tool('reassign', [...plan, '--execute']), /Successfully started partition reassignments/)
+    const started = await tool('reassign', [...plan, '--execute', '--throttle', '50000000'])
+    assert.match(started, /The inter-broker throttle limit was set to 50000000 B\/s/)
+    assert.match(started, /Successfully started partition reassignments/)
+    assert.match(await tool('configs', brokerConfigs), /leader\.replication\.throttled\.rate=50000000/)
     await eventually('the reassignment to be complete', 30_000, async () => {
       const text = await tool('reassign', [...plan, '--verify'])
       return text.match(/Reassignment of partition moved-\d is completed/g)?.length === 2 ? true : undefined
@@ -95,6 +99,7 @@ describe("Kafka's Java tools and three brokers", { skip: (await kafkaUnavailable
     )
     assert.ok(now.every(({ leader, partition }) => partitions[partition]?.replicas.includes(leader)))
     assert.match(await tool('reassign', ['--list']), /No partition reassignments found/)
+    assert.doesNotMatch(await tool('configs', brokerConfigs), /throttled\.rate=50000000/)
   })
 
   test('kafka-leader-election gives a partition back to its preferred replica', async () => {

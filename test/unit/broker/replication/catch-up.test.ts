@@ -84,7 +84,7 @@ test('a snapshot larger than a message comes in parts', async () => {
 })
 
 test('catching up keeps to its rate', async () => {
-  const { world, leader } = await ledByFirst({ replication: { catchUpBytesPerSecond: 400_000 } })
+  const { world, leader } = await ledByFirst({ replication: { catchUpBytesPerSecond: () => 400_000 } })
   const disk = world.kill(3)
   await fill(world, leader, 1_200_000)
   const laid = leader.log(GROUP).laidOffset
@@ -94,6 +94,20 @@ test('catching up keeps to its rate', async () => {
   const took = await world.until(() => back.owner(GROUP).committedOffset === leader.owner(GROUP).committedOffset)
   // The last read may bring more than its share.
   assert.ok(took > ((laid * 4096) / 400_000) * 1000 - 1600, `${took} ms for ${laid * 4096} bytes`)
+})
+
+test('a rate that changes counts at once', async () => {
+  let rate = 0
+  const { world, leader } = await ledByFirst({ replication: { catchUpBytesPerSecond: () => rate } })
+  const disk = world.kill(3)
+  await fill(world, leader, 1_200_000)
+  const laid = leader.log(GROUP).laidOffset
+  const back = await world.start(3, disk)
+  back.add(GROUP, undefined)
+  await world.run(60_000)
+  assert.ok(back.log(GROUP).logEndOffset < laid, 'nothing is read for nobody')
+  rate = Infinity
+  await world.until(() => back.owner(GROUP).committedOffset === leader.owner(GROUP).committedOffset, 1000)
 })
 
 test('a follower without room says so and gets the entries later', async () => {
