@@ -32,8 +32,8 @@ const seed = options.seed === undefined ? Math.floor(Math.random() * 2 ** 31) : 
 const random = new SeededRandom(seed)
 const partitions = 4
 const canCut = namespacesAvailable()
-const hasJava = (await kafkaUnavailable()) === undefined
-const hasLibrdkafka = librdkafkaUnavailable() === undefined
+const withoutJava = await kafkaUnavailable()
+const withoutLibrdkafka = librdkafkaUnavailable()
 
 interface Scenario {
   readonly cuts?: boolean
@@ -196,8 +196,9 @@ async function runRound(cluster: MillraceCluster, name: string, round: number, h
     new KafkajsWriter(cluster.bootstrap, kafkajsTopic, `k-${round}`, partitions),
     new IdempotentKafkajsWriter(cluster.bootstrap, idempotentTopic, `i-${round}`, partitions),
   ]
-  if (hasLibrdkafka) writers.push(new LibrdkafkaWriter(cluster.bootstrap, librdkafkaTopic, `l-${round}`, partitions))
-  if (hasJava) writers.push(new JavaWriter(cluster.bootstrap, javaTopic, `j-${round}`, partitions))
+  if (withoutLibrdkafka === undefined)
+    writers.push(new LibrdkafkaWriter(cluster.bootstrap, librdkafkaTopic, `l-${round}`, partitions))
+  if (withoutJava === undefined) writers.push(new JavaWriter(cluster.bootstrap, javaTopic, `j-${round}`, partitions))
   const groupId = `${name}-group`
   const access = accessOf(cluster, partitions)
   const committer = new Committer(groupId, kafkajsTopic, access.coordinator, history.committerOf(groupId))
@@ -250,6 +251,8 @@ async function runScenario(name: string, scenario: Scenario): Promise<History> {
 
 const chosen = options.scenarios?.split(',') ?? Object.keys(scenarios)
 let failed = 0
+if (withoutJava !== undefined) console.log(`no Java producer takes part: ${withoutJava}`)
+if (withoutLibrdkafka !== undefined) console.log(`no librdkafka producer takes part: ${withoutLibrdkafka}`)
 for (const name of chosen) {
   const scenario = scenarios[name]
   if (scenario === undefined) throw new Error(`no scenario ${name}: ${Object.keys(scenarios).join()}`)
