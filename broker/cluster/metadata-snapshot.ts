@@ -1,7 +1,8 @@
 // Layout of a serialized metadata image, and how older layouts are read. Pure; used by metadata.ts on the thread of its shard.
 
 import { OperatorError } from '../operator-error.ts'
-import type { ConfigResource, Endpoint, PeerAddress } from './commands.ts'
+import type { ConfigResource } from './commands.ts'
+import type { BrokerRegistration } from './metadata.ts'
 
 /**
  * One partition: group number, broker ids, then what differs from the usual: the founders (raft ids) when they are not the
@@ -14,19 +15,6 @@ export type PartitionSnapshot = readonly [
   reassignment?: readonly [adding: readonly number[], removing: readonly number[], original: readonly number[]],
 ]
 
-export interface BrokerSnapshot {
-  readonly nodeId: number
-  readonly host: string
-  readonly port: number
-  readonly rack: string | null
-  readonly endpoints: readonly Endpoint[]
-  readonly directoryId: string
-  readonly directoryEpoch: number
-  readonly peer: PeerAddress | null
-  readonly shardCount: number
-  readonly joinedAt: number
-}
-
 /** A field added later is optional; another meaning gets another number. */
 export interface Snapshot {
   readonly format: typeof SNAPSHOT_FORMAT
@@ -36,7 +24,7 @@ export interface Snapshot {
   readonly nextProducerId: number
   readonly producerIdToken: string
   readonly topicsVersion: number
-  readonly brokers: readonly BrokerSnapshot[]
+  readonly brokers: readonly BrokerRegistration[]
   /** Of every broker id that was ever registered: the id of its last data directory, and how many it had before. */
   readonly directories: readonly (readonly [nodeId: number, directoryId: string, directoryEpoch: number])[]
   readonly features: Readonly<Record<string, number>>
@@ -50,7 +38,7 @@ export const SNAPSHOT_FORMAT = 2
 /** Format 1, of brokers that stood alone, knew neither directories nor reassignments. */
 type SnapshotOfOneBroker = Omit<Snapshot, 'format' | 'brokers' | 'directories' | 'features'> & {
   readonly format: 1
-  readonly brokers: readonly Pick<BrokerSnapshot, 'nodeId' | 'host' | 'port' | 'rack' | 'endpoints'>[]
+  readonly brokers: readonly Pick<BrokerRegistration, 'nodeId' | 'host' | 'port' | 'rack' | 'endpoints'>[]
 }
 
 /** @throws OperatorError when the bytes are of a newer release or damaged */

@@ -5,13 +5,9 @@
 // the lost brokers held is gone, and what was never acknowledged may come to be. Other survivors follow it when they meet it; so it
 // must be done on one of them only, the one that knows most.
 
-import { Arena } from '../../storage/arena.ts'
-import type { DiskError } from '../../storage/disk.ts'
 import type { GroupLog } from '../../storage/log.ts'
-import { ShardStorage } from '../../storage/shard-storage.ts'
 import type { BrokerConfig } from '../config.ts'
-import { type DirectoryRecord, journalDirectory } from '../data-directory.ts'
-import type { Environment } from '../environment.ts'
+import { type OfflineOptions, openOffline } from '../offline-storage.ts'
 import { OperatorError } from '../operator-error.ts'
 import { decodeMembership, encodeMembership, Membership } from '../raft/membership.ts'
 import { EntryKind } from '../raft/types.ts'
@@ -21,13 +17,8 @@ import { decodeCommand } from './commands.ts'
 import { MetadataImage } from './metadata.ts'
 import { brokerOf, raftIdOf } from './raft-id.ts'
 
-export interface RecoverOptions {
-  readonly environment: Environment
+export interface RecoverOptions extends OfflineOptions {
   readonly config: BrokerConfig
-  readonly dataDirectory: string
-  readonly record: DirectoryRecord
-  readonly memoryBytes: number
-  readonly journalFileBytes: number
   /** Brokers that never come back. */
   readonly lost: ReadonlySet<number>
 }
@@ -91,9 +82,11 @@ async function survey(options: RecoverOptions, rewrite: (log: GroupLog) => Promi
   const groups: LostGroup[] = []
   const held = new Set<number>()
   for (let shard = 0; shard < options.record.shardCount; shard++) {
-    const { storage, close } = await openShard(options, shard)
+    const { storage, close } = await openOffline(options, shard)
     for (const log of [...storage.groups()].sort((left, right) => left.groupId - right.groupId)) {
       const { membership, commands } = read(log)
+      // It has no records to go on with.
+      if (membership.isWitness(ownId)) continue
       held.add(log.groupId)
       if (log.groupId === 0) image = imageOf(options.config, log, commands)
       if (!membership.isMember(ownId) || hasMajority(membership, options.lost)) continue
@@ -114,8 +107,10 @@ async function survey(options: RecoverOptions, rewrite: (log: GroupLog) => Promi
   return { groups, unheld: unheldBy(image, held, options.lost) }
 }
 
+/** It can elect, and commit. */
 function hasMajority(membership: Membership, lost: ReadonlySet<number>): boolean {
-  return membership.electionOutcome((id) => (lost.has(brokerOf(id)) ? undefined : true)) === 'won'
+  const isLeft = (id: number): boolean => !lost.has(brokerOf(id))
+  return membership.electionOutcome((id) => isLeft(id) || undefined) === 'won' && membership.canCommit(isLeft)
 }
 
 /** The membership in force, and the commands behind the snapshot. */
@@ -162,29 +157,4 @@ function unheldBy(image: MetadataImage | undefined, held: ReadonlySet<number>, l
     }
   }
   return unheld
-}
-
-async function openShard(options: RecoverOptions, shard: number) {
-  const { clock, disk, logger } = options.environment
-  const { record, dataDirectory } = options
-  let failure: DiskError | undefined
-  const storage = await ShardStorage.open({
-    disk,
-    nowMs: () => clock.nowMs(),
-    monotonicMs: () => clock.monotonicMs(),
-    after: (delayMs, call) => clock.after(delayMs, call),
-    journalDirectory: journalDirectory(dataDirectory, record.generation, shard),
-    arena: Arena.create(options.memoryBytes),
-    journalFileBytes: options.journalFileBytes,
-    onDurable: () => {},
-    onFailure: (error) => {
-      failure ??= error
-    },
-    log: (level, message) => logger[level](message),
-  })
-  const close = async (): Promise<void> => {
-    await storage.close()
-    if (failure !== undefined) throw failure
-  }
-  return { storage, close }
 }

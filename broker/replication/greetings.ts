@@ -71,9 +71,9 @@ export class Greetings {
     for (const replica of expectation.replicas) this.#host.abandoned(replica, link.nodeId)
   }
 
-  /** @returns whether there is more to do next turn */
-  sendOn(): boolean {
-    if (this.#greetings.length === 0) return false
+  /** This turn's part of every greeting under way. */
+  sendOn(): void {
+    if (this.#greetings.length === 0) return
     for (const greeting of [...this.#greetings]) {
       const { link, led } = greeting
       const end = Math.min(led.length, greeting.at + PER_TURN)
@@ -81,6 +81,5 @@ export class Greetings {
       if (greeting.at < led.length || this.#host.hasRefused(link) || !this.#host.sayEnd(link)) continue
       this.#greetings = this.#greetings.filter((other) => other !== greeting)
     }
-    return this.#greetings.some((greeting) => greeting.at < greeting.led.length)
   }
 }

@@ -3,7 +3,7 @@
 // These three travel in frames like everything else and never change their beginning, whatever version the two agree on: a reader
 // takes the fields that it knows and leaves what follows them.
 
-import type { PeerAddress } from './link-types.ts'
+import type { LinkInfo } from './link-types.ts'
 import { MalformedPeerBytes, type PeerReader, type PeerWriter } from './peer-wire.ts'
 
 /** Opens a hello: a Kafka client or a browser on the peer port is told from a broker. */
@@ -60,14 +60,7 @@ export function refusalName(code: number): string {
 }
 
 /** Who somebody is. */
-export interface Introduction {
-  readonly nodeId: number
-  readonly shardId: number
-  readonly shardCount: number
-  readonly clusterId: string
-  readonly directoryId: string
-  readonly incarnation: number
-  readonly address: PeerAddress
+export interface Introduction extends LinkInfo {
   /** Longest body of a message that it takes. */
   readonly messageBytesMax: number
 }

@@ -5,11 +5,10 @@
 // their new shard, in a directory of a new generation; the directory's record names the generation in use and is replaced last,
 // in one step: a crash before that leaves the old journals as they were, whole.
 
-import { Arena } from '../../storage/arena.ts'
 import { DiskError } from '../../storage/disk.ts'
-import { ShardStorage } from '../../storage/shard-storage.ts'
-import { type DirectoryRecord, journalDirectory, writeRecord } from '../data-directory.ts'
+import { type DirectoryRecord, writeRecord } from '../data-directory.ts'
 import type { Environment } from '../environment.ts'
+import { type OfflineStorage, openOffline } from '../offline-storage.ts'
 import { OperatorError } from '../operator-error.ts'
 import { shardOf } from './placement.ts'
 
@@ -28,7 +27,7 @@ export async function moveGroups(options: MoveOptions): Promise<void> {
   const { environment, dataDirectory, from, to } = options
   const { disk } = environment
   await disk.removeDirectory(generationDirectory(dataDirectory, to))
-  const targets: OpenShard[] = []
+  const targets: OfflineStorage[] = []
   for (let shard = 0; shard < to.shardCount; shard++) targets.push(await open(options, to, shard))
   for (let shard = 0; shard < from.shardCount; shard++) {
     const source = await open(options, from, shard)
@@ -50,37 +49,13 @@ function generationDirectory(dataDirectory: string, record: DirectoryRecord): st
   return `${dataDirectory}/journal/${record.generation}`
 }
 
-interface OpenShard {
-  readonly storage: ShardStorage
-  /** @throws DiskError when anything has failed meanwhile */
-  close(): Promise<void>
-}
-
-async function open(options: MoveOptions, record: DirectoryRecord, shard: number): Promise<OpenShard> {
-  const { clock, disk, logger } = options.environment
+function open(options: MoveOptions, record: DirectoryRecord, shard: number): Promise<OfflineStorage> {
+  const { environment, dataDirectory } = options
   // A shard that will run with this record must be able to hold what is put into its journal.
-  const shardMemory = Math.floor(options.memoryBytes / record.shardCount)
-  let failure: DiskError | undefined
-  const storage = await ShardStorage.open({
-    disk,
-    nowMs: () => clock.nowMs(),
-    monotonicMs: () => clock.monotonicMs(),
-    after: (delayMs, call) => clock.after(delayMs, call),
-    journalDirectory: journalDirectory(options.dataDirectory, record.generation, shard),
-    arena: Arena.create(shardMemory),
-    journalFileBytes: options.journalFileBytes(shardMemory),
-    onDurable: () => {},
-    onFailure: (error) => {
-      failure ??= error
-    },
-    closeBudgetMs: Number.MAX_SAFE_INTEGER,
-    log: (level, message) => logger[level](message),
-  })
-  const close = async (): Promise<void> => {
-    await storage.close()
-    if (failure !== undefined) throw failure
-  }
-  return { storage, close }
+  const memoryBytes = Math.floor(options.memoryBytes / record.shardCount)
+  const journalFileBytes = options.journalFileBytes(memoryBytes)
+  const closeBudgetMs = Number.MAX_SAFE_INTEGER
+  return openOffline({ environment, dataDirectory, record, memoryBytes, journalFileBytes, closeBudgetMs }, shard)
 }
 
 function tooMuch(options: MoveOptions, cause: DiskError): OperatorError {

@@ -4,20 +4,16 @@ import assert from 'node:assert/strict'
 import { readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { nodeProgram } from '../support/broker.ts'
+import { commandFile, millrace, nodeProgram } from '../support/broker.ts'
 import {
   Child,
   eventually,
   freePort,
   removeDirectory,
-  repositoryDirectory,
-  run,
   type ToolResult,
   temporaryDirectory,
 } from '../support/process.ts'
 import { openTarget, type Target } from '../support/target.ts'
-
-const program = join(repositoryDirectory, 'broker/cli/main.ts')
 
 interface JsonRecord {
   partition: number
@@ -45,7 +41,7 @@ describe('the millrace command', () => {
 
   function call(args: readonly string[], input?: string): Promise<ToolResult> {
     const env = { ...process.env, MILLRACE_BOOTSTRAP: target.bootstrap }
-    return run(nodeProgram, [program, ...args], { input, env, timeoutMs: 60_000 })
+    return millrace(args, { input, env })
   }
 
   /** Runs a command that must succeed; gives what it printed. */
@@ -232,7 +228,7 @@ describe('the millrace command', () => {
   test('consume --follow prints what comes later, until it is interrupted', async () => {
     const topic = await makeTopic(2)
     await succeed(['produce', topic, '-p', '0'], 'first\n')
-    const child = new Child(nodeProgram, [program, 'consume', topic, '--follow', '-b', target.bootstrap])
+    const child = new Child(nodeProgram, [commandFile, 'consume', topic, '--follow', '-b', target.bootstrap])
     await child.waitFor(/first\n/, 20_000)
     await succeed(['produce', topic, '-p', '1'], 'second\n')
     await child.waitFor(/second\n/, 20_000)
@@ -278,7 +274,7 @@ describe('the millrace command', () => {
   test('two members share the partitions, and the one that stays takes over', async () => {
     const topic = await makeTopic(2)
     const group = `${topic}-shared`
-    const args = [program, 'consume', topic, '--group', group, '--follow', '-f', '%p:%v\\n', '-b', target.bootstrap]
+    const args = [commandFile, 'consume', topic, '--group', group, '--follow', '-f', '%p:%v\\n', '-b', target.bootstrap]
     const one = new Child(nodeProgram, args)
     const two = new Child(nodeProgram, args)
     type Report = { state: string; members: { memberId: string; partitions: object[]; lag: number }[] }
@@ -387,7 +383,7 @@ describe('the millrace command', () => {
     const port = await freePort()
     const directory = join(work, 'data')
     const args = ['start', '--port', String(port), '--data-dir', directory, '--shards', '1', '--metrics-port', '0']
-    const child = new Child(nodeProgram, [program, ...args])
+    const child = new Child(nodeProgram, [commandFile, ...args])
     await child.waitFor(/listening on .*\ndata in .*\nmetrics at .*\n/, 30_000)
     assert.match(await succeed(['cluster', 'info', '-b', `127.0.0.1:${port}`]), /Controller +1\n/)
     assert.equal((await child.stop('SIGTERM')).code, 0)

@@ -4,7 +4,7 @@
 // the test says why.
 
 import assert from 'node:assert/strict'
-import { after, before, describe, test } from 'node:test'
+import { before, describe, test } from 'node:test'
 import { ErrorCode } from '../../protocol/errors.ts'
 import { eventually } from '../support/process.ts'
 import { api, Bench, type NewTopic, newTopic, type Wire } from '../support/wire.ts'
@@ -17,18 +17,16 @@ const Type = { boolean: 1, string: 2, int: 3, long: 5, double: 6, list: 7, passw
 type Change = readonly [name: string, operation: number, value: string | null]
 
 describe('configs', () => {
-  let bench: Bench
+  const bench = new Bench()
   let wire: Wire
   let topic: NewTopic
   let brokerId: string
 
   before(async () => {
-    bench = await Bench.start()
     wire = await bench.open()
     topic = await newTopic(wire, bench.name('configs'))
     brokerId = String((await wire.call(api.metadata, 13, { topics: [] })).brokers[0]?.nodeId)
   })
-  after(() => bench?.close())
 
   async function read(
     version: number,

@@ -4,14 +4,13 @@
 // the test says why. Waits are measured from below only: an answer that must not come early.
 
 import assert from 'node:assert/strict'
-import { after, before, describe, test } from 'node:test'
+import { before, describe, test } from 'node:test'
 import { ErrorCode } from '../../protocol/errors.ts'
 import type { FetchRequest, FetchResponse } from '../../protocol/messages/fetch.ts'
 import { type Input, ZERO_UUID } from '../../protocol/schema.ts'
 import { decodeRecords, recordBatch } from '../support/raw.ts'
-import { api, Bench, dropTopic, type NewTopic, newTopic, type Wire } from '../support/wire.ts'
+import { api, Bench, dropTopic, type NewTopic, newTopic, UNKNOWN_ID, type Wire } from '../support/wire.ts'
 
-const UNKNOWN_ID = 'aaaaaaaaaaaaaaaaaaaaaA'
 const HIGHEST = 18
 
 type Request = Partial<Input<typeof FetchRequest.fields>>
@@ -25,7 +24,7 @@ interface Wanted {
 }
 
 describe('fetch', () => {
-  let bench: Bench
+  const bench = new Bench()
   let wire: Wire
   let topic: NewTopic
   /** Three batches of 3, 1 and 1 records in partition 0, one record in partition 1, none in 2. */
@@ -33,7 +32,6 @@ describe('fetch', () => {
   let leaderEpoch: number
 
   before(async () => {
-    bench = await Bench.start()
     wire = await bench.open()
     topic = await newTopic(wire, bench.name('fetch'), 3)
     full = await newTopic(wire, bench.name('fetch'), 3)
@@ -44,7 +42,6 @@ describe('fetch', () => {
     const answer = await wire.call(api.metadata, 12, { topics: [{ name: full.name }] })
     leaderEpoch = answer.topics[0]?.partitions.find(({ partitionIndex }) => partitionIndex === 0)?.leaderEpoch ?? -1
   })
-  after(() => bench?.close())
 
   async function append(to: NewTopic, index: number, values: string[], through: Wire = wire): Promise<void> {
     const records = recordBatch({ values: values.map((value) => Buffer.from(value)) })

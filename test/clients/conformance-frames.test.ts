@@ -5,7 +5,7 @@
 // the test says why.
 
 import assert from 'node:assert/strict'
-import { after, before, describe, test } from 'node:test'
+import { before, describe, test } from 'node:test'
 import { type ApiKey, apiName, flexibleSince, SERVED_APIS } from '../../protocol/api.ts'
 import { decoder, encoder } from '../../protocol/compile.ts'
 import { ErrorCode } from '../../protocol/errors.ts'
@@ -15,24 +15,28 @@ import { type Fields, type Input, type Message, ZERO_UUID } from '../../protocol
 import { Writer } from '../../protocol/writer.ts'
 import { eventually } from '../support/process.ts'
 import { Bytes, frame, RawConnection, recordBatch } from '../support/raw.ts'
-import { type ApiPair, api, Bench, isClosedBy, type NewTopic, newTopic, type Wire } from '../support/wire.ts'
+import {
+  type ApiPair,
+  api,
+  Bench,
+  coordinated,
+  isClosedBy,
+  type NewTopic,
+  newTopic,
+  type Wire,
+} from '../support/wire.ts'
 import { referenceEncode } from '../unit/protocol/random-message.ts'
 
 describe('frames', () => {
-  let bench: Bench
+  const bench = new Bench()
   let wire: Wire
   let topic: NewTopic
 
   before(async () => {
-    bench = await Bench.start()
     wire = await bench.open()
     topic = await newTopic(wire, bench.name('frames'))
-    await eventually('a coordinator', 20_000, async () => {
-      const answer = await wire.call(api.findCoordinator, 0, { key: 'frames' })
-      return answer.errorCode === 0 ? true : undefined
-    })
+    await coordinated(wire, 'frames')
   })
-  after(() => bench?.close())
 
   /** A small request of every API; what it names may be unknown, the answer is whole all the same. */
   function plainRequests(): Map<number, { pair: ApiPair<Fields, Fields>; body: () => object }> {

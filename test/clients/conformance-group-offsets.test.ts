@@ -4,14 +4,13 @@
 // the test says why.
 
 import assert from 'node:assert/strict'
-import { after, before, describe, test } from 'node:test'
+import { before, describe, test } from 'node:test'
 import { ErrorCode } from '../../protocol/errors.ts'
 import { ZERO_UUID } from '../../protocol/schema.ts'
 import { eventually } from '../support/process.ts'
 import { Bytes } from '../support/raw.ts'
-import { api, Bench, dropTopic, type NewTopic, newTopic, type Wire } from '../support/wire.ts'
+import { api, Bench, coordinated, dropTopic, type NewTopic, newTopic, UNKNOWN_ID, type Wire } from '../support/wire.ts'
 
-const UNKNOWN_ID = 'aaaaaaaaaaaaaaaaaaaaaA'
 const NOT_ASKED = -0x8000_0000
 
 interface Commit {
@@ -26,23 +25,18 @@ interface Commit {
 }
 
 describe('group offsets', () => {
-  let bench: Bench
+  const bench = new Bench()
   let wire: Wire
   let topic: NewTopic
 
   before(async () => {
-    bench = await Bench.start()
     wire = await bench.open()
     topic = await newTopic(wire, bench.name('commits'), 3)
-    await eventually('a coordinator', 20_000, async () => {
-      const answer = await wire.call(api.findCoordinator, 0, { key: 'groups' })
-      return answer.errorCode === 0 ? true : undefined
-    })
+    await coordinated(wire, 'groups')
     await eventually('a loaded group', 20_000, async () =>
       (await commit(2, bench.name('group')))[0] === 0 ? true : undefined,
     )
   })
-  after(() => bench?.close())
 
   /** The codes in the order of the partitions. */
   async function commit(version: number, groupId: string, options: Commit = {}): Promise<number[]> {

@@ -4,12 +4,12 @@
 // the test says why.
 
 import assert from 'node:assert/strict'
-import { after, before, describe, test } from 'node:test'
+import { before, describe, test } from 'node:test'
 import { ErrorCode } from '../../protocol/errors.ts'
 import type { JoinGroupResponse } from '../../protocol/messages/join-group.ts'
 import { eventually } from '../support/process.ts'
 import { Bytes } from '../support/raw.ts'
-import { api, Bench, type Wire } from '../support/wire.ts'
+import { api, Bench, coordinated, type Wire } from '../support/wire.ts'
 
 const subscription = (topic = 'groups') => new Bytes().int16(0).int32(1).string(topic).bytes(null).done()
 const uuid = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
@@ -26,16 +26,12 @@ interface Join {
 }
 
 describe('groups', () => {
-  let bench: Bench
+  const bench = new Bench()
   let wire: Wire
 
   before(async () => {
-    bench = await Bench.start()
     wire = await bench.open()
-    await eventually('a coordinator', 20_000, async () => {
-      const answer = await wire.call(api.findCoordinator, 0, { key: 'groups' })
-      return answer.errorCode === 0 ? true : undefined
-    })
+    await coordinated(wire, 'groups')
     await eventually('a loaded group', 20_000, async () => {
       const answer = await wire.call(api.joinGroup, 0, {
         groupId: bench.name('group'),
@@ -47,7 +43,6 @@ describe('groups', () => {
       return answer.errorCode === ErrorCode.UNKNOWN_MEMBER_ID ? true : undefined
     })
   })
-  after(() => bench?.close())
 
   function join(version: number, asked: Join, through: Wire = wire): Promise<JoinGroupResponse> {
     const { protocols = ['range'], topic, ...rest } = asked

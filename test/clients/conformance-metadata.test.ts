@@ -4,31 +4,28 @@
 // the test says why.
 
 import assert from 'node:assert/strict'
-import { after, before, describe, test } from 'node:test'
+import { before, describe, test } from 'node:test'
 import { ErrorCode } from '../../protocol/errors.ts'
 import { ZERO_UUID } from '../../protocol/schema.ts'
 import { eventually } from '../support/process.ts'
 import { recordBatch } from '../support/raw.ts'
-import { api, Bench, type NewTopic, newTopic, type Wire } from '../support/wire.ts'
+import { api, Bench, coordinated, type NewTopic, newTopic, UNKNOWN_ID, type Wire } from '../support/wire.ts'
 
-const UNKNOWN_ID = 'aaaaaaaaaaaaaaaaaaaaaa'.replace(/a$/, 'A')
 const NOT_ASKED = -0x8000_0000
 const TOPIC_OPERATIONS = 3576
 const CLUSTER_OPERATIONS = 8096
 
 describe('metadata', () => {
-  let bench: Bench
+  const bench = new Bench()
   let wire: Wire
   let topic: NewTopic
   let other: NewTopic
 
   before(async () => {
-    bench = await Bench.start()
     wire = await bench.open()
     topic = await newTopic(wire, bench.name('metadata'), 2)
     other = await newTopic(wire, bench.name('metadata'), 1)
   })
-  after(() => bench?.close())
 
   async function ask(version: number, topics: { name?: string | null; topicId?: string }[] | null, create = false) {
     return wire.call(api.metadata, version, {
@@ -230,10 +227,7 @@ describe('metadata', () => {
   })
 
   test('internal is __consumer_offsets, and not every name with underscores', async () => {
-    await eventually('a coordinator', 20_000, async () => {
-      const answer = await wire.call(api.findCoordinator, 0, { key: 'metadata' })
-      return answer.errorCode === 0 ? true : undefined
-    })
+    await coordinated(wire, 'metadata')
     const plain = await newTopic(wire, `__${bench.name('metadata')}`)
     const answer = await ask(13, [{ name: '__consumer_offsets' }, { name: plain.name }])
     assert.deepEqual(

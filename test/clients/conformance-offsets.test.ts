@@ -4,16 +4,16 @@
 // the test says why.
 
 import assert from 'node:assert/strict'
-import { after, before, describe, test } from 'node:test'
+import { before, describe, test } from 'node:test'
 import { ErrorCode } from '../../protocol/errors.ts'
 import { eventually } from '../support/process.ts'
 import { decodeRecords, recordBatch } from '../support/raw.ts'
-import { api, Bench, type NewTopic, newTopic, type Wire } from '../support/wire.ts'
+import { api, Bench, coordinated, type NewTopic, newTopic, type Wire } from '../support/wire.ts'
 
 const Timestamp = { latest: -1, earliest: -2, max: -3, earliestLocal: -4, latestTiered: -5, pendingUpload: -6 } as const
 
 describe('offsets', () => {
-  let bench: Bench
+  const bench = new Bench()
   let wire: Wire
   /** Offsets 0 to 4 with the times 1000, 1000, 1000, 3000, 2000. */
   let topic: NewTopic
@@ -21,7 +21,6 @@ describe('offsets', () => {
   let leaderEpoch: number
 
   before(async () => {
-    bench = await Bench.start()
     wire = await bench.open()
     topic = await newTopic(wire, bench.name('offsets'))
     empty = await newTopic(wire, bench.name('offsets'))
@@ -30,7 +29,6 @@ describe('offsets', () => {
     await append(topic, ['e'], 2000)
     leaderEpoch = (await list(11, topic, Timestamp.latest)).leaderEpoch
   })
-  after(() => bench?.close())
 
   async function append(to: NewTopic, values: string[], timestampMs: number): Promise<void> {
     const records = recordBatch({ values: values.map((value) => Buffer.from(value)), timestampMs })
@@ -256,10 +254,7 @@ describe('offsets', () => {
     })
 
     test('an internal topic is INVALID_TOPIC_EXCEPTION', async () => {
-      await eventually('a coordinator', 20_000, async () => {
-        const answer = await wire.call(api.findCoordinator, 0, { key: 'offsets' })
-        return answer.errorCode === 0 ? true : undefined
-      })
+      await coordinated(wire, 'offsets')
       assert.deepEqual(await deleteBefore('__consumer_offsets', [0]), [[ErrorCode.INVALID_TOPIC_EXCEPTION, -1]])
     })
 

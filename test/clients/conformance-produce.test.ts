@@ -4,15 +4,14 @@
 // the test says why.
 
 import assert from 'node:assert/strict'
-import { after, before, describe, test } from 'node:test'
+import { before, describe, test } from 'node:test'
 import { gzipSync } from 'node:zlib'
 import { ErrorCode } from '../../protocol/errors.ts'
 import { ZERO_UUID } from '../../protocol/schema.ts'
 import { eventually } from '../support/process.ts'
 import { Bytes, crc32c, decodeRecords, recordBatch } from '../support/raw.ts'
-import { api, Bench, isClosedBy, type NewTopic, newTopic, type Wire } from '../support/wire.ts'
+import { api, Bench, coordinated, isClosedBy, type NewTopic, newTopic, UNKNOWN_ID, type Wire } from '../support/wire.ts'
 
-const UNKNOWN_ID = 'aaaaaaaaaaaaaaaaaaaaaA'
 const HIGHEST = 13
 
 /** Where the fields of a batch lie. */
@@ -55,12 +54,11 @@ function recordsAt(deltas: readonly number[]): Buffer {
 }
 
 describe('produce', () => {
-  let bench: Bench
+  const bench = new Bench()
   let wire: Wire
   let topic: NewTopic
 
   before(async () => {
-    bench = await Bench.start()
     wire = await bench.open()
     topic = await newTopic(wire, bench.name('produce'), 2)
     await eventually('a producer id', 20_000, async () => {
@@ -68,7 +66,6 @@ describe('produce', () => {
       return answer.errorCode === 0 ? true : undefined
     })
   })
-  after(() => bench?.close())
 
   async function produce(
     version: number,
@@ -237,10 +234,7 @@ describe('produce', () => {
     })
 
     test('an internal topic is INVALID_TOPIC_EXCEPTION', async () => {
-      await eventually('a coordinator', 20_000, async () => {
-        const answer = await wire.call(api.findCoordinator, 0, { key: 'produce' })
-        return answer.errorCode === 0 ? true : undefined
-      })
+      await coordinated(wire, 'produce')
       const { errorCode } = await produce(9, '__consumer_offsets', one())
       assert.equal(errorCode, ErrorCode.INVALID_TOPIC_EXCEPTION)
     })

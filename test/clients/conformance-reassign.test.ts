@@ -5,7 +5,7 @@
 // the test says why.
 
 import assert from 'node:assert/strict'
-import { after, before, describe, test } from 'node:test'
+import { before, describe, test } from 'node:test'
 import { ErrorCode, errorName } from '../../protocol/errors.ts'
 import { api, Bench, type NewTopic, newTopic, type Wire } from '../support/wire.ts'
 
@@ -14,18 +14,16 @@ const NOBODY = 77
 const METADATA = { topicName: '__cluster_metadata', partitions: [{ partitionIndex: 0 }] }
 
 describe('reassignments and elections', () => {
-  let bench: Bench
+  const bench = new Bench()
   let wire: Wire
   let topic: NewTopic
   let brokerId: number
 
   before(async () => {
-    bench = await Bench.start()
     wire = await bench.open()
     topic = await newTopic(wire, bench.name('reassign'))
     brokerId = (await wire.call(api.metadata, 13, { topics: [] })).brokers[0]?.nodeId ?? assert.fail()
   })
-  after(() => bench?.close())
 
   /** Code and message of one partition's answer; both versions must agree. */
   async function alter(

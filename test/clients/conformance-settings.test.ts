@@ -4,13 +4,13 @@
 // the test says why. Waits are measured from below only.
 
 import assert from 'node:assert/strict'
-import { after, before, describe, test } from 'node:test'
+import { before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ErrorCode } from '../../protocol/errors.ts'
 import { ZERO_UUID } from '../../protocol/schema.ts'
 import { eventually } from '../support/process.ts'
 import { Bytes, recordBatch } from '../support/raw.ts'
-import { api, Bench, newTopic, type Wire } from '../support/wire.ts'
+import { api, Bench, coordinated, newTopic, type Wire } from '../support/wire.ts'
 
 const properties = {
   'auto.create.topics.enable': 'false',
@@ -27,23 +27,18 @@ const properties = {
 
 // A broker that is already there has its own settings.
 describe('settings', { skip: process.env.MILLRACE_TEST_BOOTSTRAP !== undefined }, () => {
-  let bench: Bench
+  const bench = new Bench({ properties })
   let wire: Wire
   const metadata = new Bytes().int16(0).int32(0).bytes(null).done()
 
   before(async () => {
-    bench = await Bench.start({ properties })
     wire = await bench.open()
-    await eventually('a coordinator', 20_000, async () => {
-      const answer = await wire.call(api.findCoordinator, 0, { key: 'settings' })
-      return answer.errorCode === 0 ? true : undefined
-    })
+    await coordinated(wire, 'settings')
     await eventually('a loaded group', 20_000, async () => {
       const { errorCode } = await join({ groupId: bench.name('group'), memberId: 'nobody' })
       return errorCode === ErrorCode.UNKNOWN_MEMBER_ID ? true : undefined
     })
   })
-  after(() => bench?.close())
 
   function join(
     asked: {

@@ -4,13 +4,11 @@
 // the test says why.
 
 import assert from 'node:assert/strict'
-import { after, before, describe, test } from 'node:test'
+import { before, describe, test } from 'node:test'
 import { ErrorCode } from '../../protocol/errors.ts'
 import { ZERO_UUID } from '../../protocol/schema.ts'
 import { eventually } from '../support/process.ts'
-import { api, Bench, dropTopic, type NewTopic, newTopic, type Wire } from '../support/wire.ts'
-
-const UNKNOWN_ID = 'aaaaaaaaaaaaaaaaaaaaaA'
+import { api, Bench, coordinated, dropTopic, type NewTopic, newTopic, UNKNOWN_ID, type Wire } from '../support/wire.ts'
 
 interface Asked {
   readonly name: string
@@ -21,18 +19,16 @@ interface Asked {
 }
 
 describe('topics', () => {
-  let bench: Bench
+  const bench = new Bench()
   let wire: Wire
   let present: NewTopic
   let brokerId: number
 
   before(async () => {
-    bench = await Bench.start()
     wire = await bench.open()
     present = await newTopic(wire, `${bench.name('topics')}.x`)
     brokerId = (await wire.call(api.metadata, 13, { topics: [] })).brokers[0]?.nodeId ?? -1
   })
-  after(() => bench?.close())
 
   async function create(
     version: number,
@@ -355,10 +351,7 @@ describe('topics', () => {
 
     test('an internal topic', { skip: process.env.MILLRACE_TEST_BROKER === 'kafka' }, async () => {
       // Kafka deletes it, with every group's offsets. Nobody needs that, so Millrace refuses.
-      await eventually('a coordinator', 20_000, async () => {
-        const answer = await wire.call(api.findCoordinator, 0, { key: 'topics' })
-        return answer.errorCode === 0 ? true : undefined
-      })
+      await coordinated(wire, 'topics')
       const [answer] = await remove(6, [{ name: '__consumer_offsets' }])
       assert.equal(answer?.errorCode, ErrorCode.INVALID_REQUEST)
     })

@@ -4,64 +4,12 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { ApiKey, apiName, SERVED_APIS, servedApi } from '../../protocol/api.ts'
-import { decoder, encoder } from '../../protocol/compile.ts'
 import { ErrorCode } from '../../protocol/errors.ts'
-import { readResponseHeader, writeRequestHeader } from '../../protocol/frame.ts'
-import { AlterConfigsRequest, AlterConfigsResponse } from '../../protocol/messages/alter-configs.ts'
-import {
-  AlterPartitionReassignmentsRequest,
-  AlterPartitionReassignmentsResponse,
-} from '../../protocol/messages/alter-partition-reassignments.ts'
-import { ApiVersionsRequest, ApiVersionsResponse } from '../../protocol/messages/api-versions.ts'
-import { CreatePartitionsRequest, CreatePartitionsResponse } from '../../protocol/messages/create-partitions.ts'
-import { CreateTopicsRequest, CreateTopicsResponse } from '../../protocol/messages/create-topics.ts'
-import { DeleteGroupsRequest, DeleteGroupsResponse } from '../../protocol/messages/delete-groups.ts'
-import { DeleteRecordsRequest, DeleteRecordsResponse } from '../../protocol/messages/delete-records.ts'
-import { DeleteTopicsRequest, DeleteTopicsResponse } from '../../protocol/messages/delete-topics.ts'
-import { DescribeClusterRequest, DescribeClusterResponse } from '../../protocol/messages/describe-cluster.ts'
-import { DescribeConfigsRequest, DescribeConfigsResponse } from '../../protocol/messages/describe-configs.ts'
-import { DescribeGroupsRequest, DescribeGroupsResponse } from '../../protocol/messages/describe-groups.ts'
-import { DescribeLogDirsRequest, DescribeLogDirsResponse } from '../../protocol/messages/describe-log-dirs.ts'
-import { DescribeProducersRequest, DescribeProducersResponse } from '../../protocol/messages/describe-producers.ts'
-import { DescribeQuorumRequest, DescribeQuorumResponse } from '../../protocol/messages/describe-quorum.ts'
-import {
-  DescribeTopicPartitionsRequest,
-  DescribeTopicPartitionsResponse,
-} from '../../protocol/messages/describe-topic-partitions.ts'
-import { ElectLeadersRequest, ElectLeadersResponse } from '../../protocol/messages/elect-leaders.ts'
-import { FetchRequest, FetchResponse } from '../../protocol/messages/fetch.ts'
-import { FindCoordinatorRequest, FindCoordinatorResponse } from '../../protocol/messages/find-coordinator.ts'
-import { HeartbeatRequest, HeartbeatResponse } from '../../protocol/messages/heartbeat.ts'
-import {
-  IncrementalAlterConfigsRequest,
-  IncrementalAlterConfigsResponse,
-} from '../../protocol/messages/incremental-alter-configs.ts'
-import { InitProducerIdRequest, InitProducerIdResponse } from '../../protocol/messages/init-producer-id.ts'
-import { JoinGroupRequest, JoinGroupResponse } from '../../protocol/messages/join-group.ts'
-import { LeaveGroupRequest, LeaveGroupResponse } from '../../protocol/messages/leave-group.ts'
-import { ListGroupsRequest, ListGroupsResponse } from '../../protocol/messages/list-groups.ts'
-import { ListOffsetsRequest, ListOffsetsResponse } from '../../protocol/messages/list-offsets.ts'
-import {
-  ListPartitionReassignmentsRequest,
-  ListPartitionReassignmentsResponse,
-} from '../../protocol/messages/list-partition-reassignments.ts'
-import { MetadataRequest, MetadataResponse } from '../../protocol/messages/metadata.ts'
-import { OffsetCommitRequest, OffsetCommitResponse } from '../../protocol/messages/offset-commit.ts'
-import { OffsetDeleteRequest, OffsetDeleteResponse } from '../../protocol/messages/offset-delete.ts'
-import { OffsetFetchRequest, OffsetFetchResponse } from '../../protocol/messages/offset-fetch.ts'
-import {
-  OffsetForLeaderEpochRequest,
-  OffsetForLeaderEpochResponse,
-} from '../../protocol/messages/offset-for-leader-epoch.ts'
-import { ProduceRequest, ProduceResponse } from '../../protocol/messages/produce.ts'
-import { SyncGroupRequest, SyncGroupResponse } from '../../protocol/messages/sync-group.ts'
-import { UnregisterBrokerRequest, UnregisterBrokerResponse } from '../../protocol/messages/unregister-broker.ts'
-import { Reader } from '../../protocol/reader.ts'
-import type { Fields, Input, Message, Value } from '../../protocol/schema.ts'
-import { Writer } from '../../protocol/writer.ts'
+import type { Fields, Input, Value } from '../../protocol/schema.ts'
 import { eventually } from '../support/process.ts'
-import { Bytes, decodeRecords, RawConnection, recordBatch } from '../support/raw.ts'
+import { Bytes, decodeRecords, recordBatch } from '../support/raw.ts'
 import { openTarget, type Target } from '../support/target.ts'
+import { type ApiPair, api, Wire } from '../support/wire.ts'
 
 const memberIdRequired = 79
 const topicResource = 2
@@ -72,43 +20,26 @@ const assignmentOf = (topic: string) => new Bytes().int16(0).int32(1).string(top
 
 /** Calls APIs at `min + step`, or at their highest version where that is less. */
 class Caller {
-  readonly #connection: RawConnection
+  readonly #wire: Wire
   readonly #step: number
   readonly used = new Set<string>()
 
-  constructor(connection: RawConnection, step: number) {
-    this.#connection = connection
+  constructor(wire: Wire, step: number) {
+    this.#wire = wire
     this.#step = step
   }
 
   version(apiKey: number): number {
-    const api = servedApi(apiKey)
-    if (api === undefined) throw new Error(`${apiName(apiKey)} is not served`)
-    return Math.min(api.minVersion + this.#step, api.maxVersion)
+    const served = servedApi(apiKey)
+    if (served === undefined) throw new Error(`${apiName(apiKey)} is not served`)
+    return Math.min(served.minVersion + this.#step, served.maxVersion)
   }
 
-  async call<Q extends Fields, A extends Fields>(
-    request: Message<Q>,
-    response: Message<A>,
-    body: Input<Q>,
-  ): Promise<Value<A>> {
-    const apiKey = request.apiKey as ApiKey
-    const apiVersion = this.version(apiKey)
-    const writer = new Writer()
-    writeRequestHeader(writer, { apiKey, apiVersion, correlationId: 77, clientId: 'versions' })
-    encoder(request, apiVersion)(writer, body)
-    const bytes = writer.toBytes()
-    const length = Buffer.alloc(4)
-    length.writeInt32BE(bytes.length)
-    this.#connection.write(Buffer.concat([length, bytes]))
-    const answered = this.#connection.next(10_000).catch((cause: unknown) => {
-      throw new Error(`${apiName(apiKey)} v${apiVersion} is not answered`, { cause })
-    })
-    const reader = new Reader(await answered)
-    assert.equal(readResponseHeader(reader, apiKey, apiVersion), 77)
-    const answer = decoder(response, apiVersion)(reader)
-    assert.equal(reader.remaining, 0, `${apiName(apiKey)} v${apiVersion} has bytes left over`)
-    this.used.add(`${apiName(apiKey)} v${apiVersion}`)
+  async call<Q extends Fields, A extends Fields>(pair: ApiPair<Q, A>, body: Input<Q>): Promise<Value<A>> {
+    const { apiKey } = pair.request
+    const version = this.version(apiKey)
+    const answer = await this.#wire.call(pair, version, body, { clientId: 'versions', timeoutMs: 10_000 })
+    this.used.add(`${apiName(apiKey)} v${version}`)
     return answer
   }
 }
@@ -130,12 +61,12 @@ describe('every version of every API that is served', () => {
     const name =
       step === 0 ? 'the lowest versions' : step === steps ? 'the highest versions' : `versions ${step} above the lowest`
     test(`a topic, its records and a group live at ${name}`, async () => {
-      const connection = await RawConnection.open(target.port, target.host)
-      const caller = new Caller(connection, step)
+      const wire = await Wire.open(target)
+      const caller = new Caller(wire, step)
       try {
         await liveAndDie(caller, `versions-${process.pid}-${step}`, target.port)
       } finally {
-        connection.close()
+        wire.close()
       }
       for (const used of caller.used) covered.add(used)
     })
@@ -156,7 +87,7 @@ describe('every version of every API that is served', () => {
 })
 
 async function liveAndDie(caller: Caller, topic: string, port: number): Promise<void> {
-  const versions = await caller.call(ApiVersionsRequest, ApiVersionsResponse, {
+  const versions = await caller.call(api.apiVersions, {
     clientSoftwareName: 'versions',
     clientSoftwareVersion: '1',
   })
@@ -171,7 +102,7 @@ async function liveAndDie(caller: Caller, topic: string, port: number): Promise<
   await replicas(caller, topic)
   await group(caller, topic, topicId, `${topic}-group`)
   const byId = caller.version(ApiKey.DeleteTopics) >= 6
-  const deleted = await caller.call(DeleteTopicsRequest, DeleteTopicsResponse, {
+  const deleted = await caller.call(api.deleteTopics, {
     topics: byId ? [{ name: null, topicId }] : [],
     topicNames: [topic],
     timeoutMs: 30_000,
@@ -184,7 +115,7 @@ async function liveAndDie(caller: Caller, topic: string, port: number): Promise<
 
 /** Creates the topic, looks at it in every way, and gives its id (the zero id where no version in use tells it). */
 async function createdTopic(caller: Caller, topic: string, port: number): Promise<string> {
-  const created = await caller.call(CreateTopicsRequest, CreateTopicsResponse, {
+  const created = await caller.call(api.createTopics, {
     topics: [
       {
         name: topic,
@@ -205,7 +136,7 @@ async function createdTopic(caller: Caller, topic: string, port: number): Promis
     assert.ok(created.topics[0]?.configs?.some(({ name, value }) => name === 'retention.ms' && value === '100000'))
   }
   const metadata = await eventually('leaders', 10_000, async () => {
-    const answer = await caller.call(MetadataRequest, MetadataResponse, {
+    const answer = await caller.call(api.metadata, {
       topics: [{ name: topic }],
       allowAutoTopicCreation: false,
     })
@@ -223,19 +154,19 @@ async function createdTopic(caller: Caller, topic: string, port: number): Promis
       [1, 1],
     ],
   )
-  const cluster = await caller.call(DescribeClusterRequest, DescribeClusterResponse, {
+  const cluster = await caller.call(api.describeCluster, {
     includeClusterAuthorizedOperations: true,
   })
   assert.equal(cluster.brokers.length, 1)
   assert.ok(metadata.clusterId === null || metadata.clusterId === cluster.clusterId)
-  const listed = await caller.call(DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, {
+  const listed = await caller.call(api.describeTopicPartitions, {
     topics: [{ name: topic }],
   })
   assert.deepEqual(
     listed.topics[0]?.partitions.map(({ partitionIndex }) => partitionIndex),
     [0, 1],
   )
-  const grown = await caller.call(CreatePartitionsRequest, CreatePartitionsResponse, {
+  const grown = await caller.call(api.createPartitions, {
     topics: [{ name: topic, count: 3, assignments: null }],
     timeoutMs: 30_000,
     validateOnly: false,
@@ -249,7 +180,7 @@ async function createdTopic(caller: Caller, topic: string, port: number): Promis
 
 async function records(caller: Caller, topic: string, topicId: string): Promise<void> {
   const producer = await eventually('a producer id', 10_000, async () => {
-    const answer = await caller.call(InitProducerIdRequest, InitProducerIdResponse, {
+    const answer = await caller.call(api.initProducerId, {
       transactionalId: null,
       transactionTimeoutMs: 60_000,
     })
@@ -260,7 +191,7 @@ async function records(caller: Caller, topic: string, topicId: string): Promise<
   const timestampMs = Date.now() - 1000
   const batch = recordBatch({ values, producerId, producerEpoch, baseSequence: 0, timestampMs })
   const produced = await eventually('the leader to take it', 10_000, async () => {
-    const answer = await caller.call(ProduceRequest, ProduceResponse, {
+    const answer = await caller.call(api.produce, {
       acks: -1,
       timeoutMs: 30_000,
       topicData: [{ name: topic, topicId, partitionData: [{ index: 0, records: batch }] }],
@@ -269,7 +200,7 @@ async function records(caller: Caller, topic: string, topicId: string): Promise<
     return part?.errorCode === 3 || part?.errorCode === 6 ? undefined : part
   })
   assert.deepEqual([produced.errorCode, produced.baseOffset], [0, 0])
-  const fetched = await caller.call(FetchRequest, FetchResponse, {
+  const fetched = await caller.call(api.fetch, {
     maxWaitMs: 100,
     minBytes: 1,
     maxBytes: 1 << 20,
@@ -289,7 +220,7 @@ async function records(caller: Caller, topic: string, topicId: string): Promise<
     ],
   )
   const offsetAt = async (timestamp: number) => {
-    const answer = await caller.call(ListOffsetsRequest, ListOffsetsResponse, {
+    const answer = await caller.call(api.listOffsets, {
       replicaId: -1,
       topics: [{ name: topic, partitions: [{ partitionIndex: 0, timestamp }] }],
       timeoutMs: 30_000,
@@ -299,19 +230,19 @@ async function records(caller: Caller, topic: string, topicId: string): Promise<
   }
   assert.deepEqual(await offsetAt(-1), [0, 3])
   assert.deepEqual(await offsetAt(timestampMs), [0, 0])
-  const epochs = await caller.call(OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, {
+  const epochs = await caller.call(api.offsetForLeaderEpoch, {
     topics: [{ topic, partitions: [{ partition: 0, leaderEpoch: 1_000_000 }] }],
   })
   assert.deepEqual(
     epochs.topics[0]?.partitions.map(({ errorCode, endOffset }) => [errorCode, endOffset]),
     [[0, -1]],
   )
-  const producers = await caller.call(DescribeProducersRequest, DescribeProducersResponse, {
+  const producers = await caller.call(api.describeProducers, {
     topics: [{ name: topic, partitionIndexes: [0] }],
   })
   const [active] = producers.topics[0]?.partitions[0]?.activeProducers ?? []
   assert.deepEqual([active?.producerId, active?.producerEpoch, active?.lastSequence], [producerId, producerEpoch, 2])
-  const deleted = await caller.call(DeleteRecordsRequest, DeleteRecordsResponse, {
+  const deleted = await caller.call(api.deleteRecords, {
     topics: [{ name: topic, partitions: [{ partitionIndex: 0, offset: 2 }] }],
     timeoutMs: 30_000,
   })
@@ -320,7 +251,7 @@ async function records(caller: Caller, topic: string, topicId: string): Promise<
     [[0, 2]],
   )
   assert.deepEqual(await offsetAt(-2), [0, 2])
-  const logDirs = await caller.call(DescribeLogDirsRequest, DescribeLogDirsResponse, {
+  const logDirs = await caller.call(api.describeLogDirs, {
     topics: [{ topic, partitions: [0] }],
   })
   assert.deepEqual(
@@ -336,7 +267,7 @@ async function configs(caller: Caller, topic: string): Promise<void> {
     const resources = [
       { resourceType: topicResource, resourceName: topic, configurationKeys: ['retention.ms', 'segment.bytes'] },
     ]
-    const answer = await caller.call(DescribeConfigsRequest, DescribeConfigsResponse, {
+    const answer = await caller.call(api.describeConfigs, {
       resources,
       includeSynonyms: true,
     })
@@ -352,7 +283,7 @@ async function configs(caller: Caller, topic: string): Promise<void> {
     ['retention.ms', '100000', 1],
     ['segment.bytes', '1073741824', 5],
   ])
-  const incremental = await caller.call(IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, {
+  const incremental = await caller.call(api.incrementalAlterConfigs, {
     resources: [
       {
         resourceType: topicResource,
@@ -370,7 +301,7 @@ async function configs(caller: Caller, topic: string): Promise<void> {
     ['retention.ms', '100000', 1],
     ['segment.bytes', '2000000', 1],
   ])
-  const replaced = await caller.call(AlterConfigsRequest, AlterConfigsResponse, {
+  const replaced = await caller.call(api.alterConfigs, {
     resources: [
       { resourceType: topicResource, resourceName: topic, configs: [{ name: 'retention.ms', value: '200000' }] },
     ],
@@ -388,29 +319,29 @@ async function configs(caller: Caller, topic: string): Promise<void> {
 
 /** What moves replicas and leaders, where there is only one broker: nothing to do, and said so. */
 async function replicas(caller: Caller, topic: string): Promise<void> {
-  const moved = await caller.call(AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse, {
+  const moved = await caller.call(api.alterPartitionReassignments, {
     topics: [{ name: topic, partitions: [{ partitionIndex: 0, replicas: null }] }],
   })
   assert.equal(moved.responses[0]?.partitions[0]?.errorCode, ErrorCode.NO_REASSIGNMENT_IN_PROGRESS)
-  const moving = await caller.call(ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse, {
+  const moving = await caller.call(api.listPartitionReassignments, {
     topics: [{ name: topic, partitionIndexes: [0] }],
   })
   assert.deepEqual([moving.errorCode, moving.topics], [0, []])
-  const elected = await caller.call(ElectLeadersRequest, ElectLeadersResponse, {
+  const elected = await caller.call(api.electLeaders, {
     topicPartitions: [{ topic, partitions: [0] }],
   })
   assert.equal(elected.replicaElectionResults[0]?.partitionResult[0]?.errorCode, ErrorCode.ELECTION_NOT_NEEDED)
-  const quorum = await caller.call(DescribeQuorumRequest, DescribeQuorumResponse, {
+  const quorum = await caller.call(api.describeQuorum, {
     topics: [{ topicName: '__cluster_metadata', partitions: [{ partitionIndex: 0 }] }],
   })
   assert.equal(quorum.topics[0]?.partitions[0]?.currentVoters.length, 1)
-  const unknown = await caller.call(UnregisterBrokerRequest, UnregisterBrokerResponse, { brokerId: 77 })
+  const unknown = await caller.call(api.unregisterBroker, { brokerId: 77 })
   assert.equal(unknown.errorCode, ErrorCode.BROKER_ID_NOT_REGISTERED)
 }
 
 async function group(caller: Caller, topic: string, topicId: string, groupId: string): Promise<void> {
   await eventually('a coordinator', 20_000, async () => {
-    const found = await caller.call(FindCoordinatorRequest, FindCoordinatorResponse, {
+    const found = await caller.call(api.findCoordinator, {
       key: groupId,
       coordinatorKeys: [groupId],
     })
@@ -418,7 +349,7 @@ async function group(caller: Caller, topic: string, topicId: string, groupId: st
     return entry?.errorCode === 0 && entry.port > 0 ? true : undefined
   })
   const join = (memberId: string) =>
-    caller.call(JoinGroupRequest, JoinGroupResponse, {
+    caller.call(api.joinGroup, {
       groupId,
       sessionTimeoutMs: 10_000,
       rebalanceTimeoutMs: 10_000,
@@ -440,7 +371,7 @@ async function group(caller: Caller, topic: string, topicId: string, groupId: st
     [subscriptionOf(topic)],
   )
   const { memberId, generationId } = joined
-  const synced = await caller.call(SyncGroupRequest, SyncGroupResponse, {
+  const synced = await caller.call(api.syncGroup, {
     groupId,
     generationId,
     memberId,
@@ -449,11 +380,8 @@ async function group(caller: Caller, topic: string, topicId: string, groupId: st
     assignments: [{ memberId, assignment: assignmentOf(topic) }],
   })
   assert.deepEqual([synced.errorCode, Buffer.from(synced.assignment)], [0, assignmentOf(topic)])
-  assert.equal(
-    (await caller.call(HeartbeatRequest, HeartbeatResponse, { groupId, generationId, memberId })).errorCode,
-    0,
-  )
-  const committed = await caller.call(OffsetCommitRequest, OffsetCommitResponse, {
+  assert.equal((await caller.call(api.heartbeat, { groupId, generationId, memberId })).errorCode, 0)
+  const committed = await caller.call(api.offsetCommit, {
     groupId,
     generationIdOrMemberEpoch: generationId,
     memberId,
@@ -466,22 +394,22 @@ async function group(caller: Caller, topic: string, topicId: string, groupId: st
     [0],
   )
   assert.deepEqual(await offsetOf(caller, topic, topicId, groupId), [2, 'note'])
-  const described = await caller.call(DescribeGroupsRequest, DescribeGroupsResponse, { groups: [groupId] })
+  const described = await caller.call(api.describeGroups, { groups: [groupId] })
   assert.deepEqual(
     described.groups.map(({ errorCode, groupState, members }) => [errorCode, groupState, members.length]),
     [[0, 'Stable', 1]],
   )
-  const listed = await caller.call(ListGroupsRequest, ListGroupsResponse, { statesFilter: [], typesFilter: [] })
+  const listed = await caller.call(api.listGroups, { statesFilter: [], typesFilter: [] })
   assert.ok(listed.groups.some((entry) => entry.groupId === groupId))
-  const left = await caller.call(LeaveGroupRequest, LeaveGroupResponse, { groupId, memberId, members: [{ memberId }] })
+  const left = await caller.call(api.leaveGroup, { groupId, memberId, members: [{ memberId }] })
   assert.equal(left.errorCode, 0)
-  const forgotten = await caller.call(OffsetDeleteRequest, OffsetDeleteResponse, {
+  const forgotten = await caller.call(api.offsetDelete, {
     groupId,
     topics: [{ name: topic, partitions: [{ partitionIndex: 0 }] }],
   })
   assert.equal(forgotten.errorCode, 0)
   assert.deepEqual(await offsetOf(caller, topic, topicId, groupId), [-1, ''])
-  const deleted = await caller.call(DeleteGroupsRequest, DeleteGroupsResponse, { groupsNames: [groupId] })
+  const deleted = await caller.call(api.deleteGroups, { groupsNames: [groupId] })
   assert.equal(deleted.results[0]?.groupId, groupId)
   assert.ok([0, 69].includes(deleted.results[0]?.errorCode ?? -1), 'without members and offsets it may be gone already')
 }
@@ -493,7 +421,7 @@ async function offsetOf(
   groupId: string,
 ): Promise<[number | undefined, string | null | undefined]> {
   const partitionIndexes = [0]
-  const answer = await caller.call(OffsetFetchRequest, OffsetFetchResponse, {
+  const answer = await caller.call(api.offsetFetch, {
     groupId,
     topics: [{ name: topic, partitionIndexes }],
     groups: [{ groupId, topics: [{ name: topic, topicId, partitionIndexes }] }],

@@ -2,43 +2,36 @@
 
 import assert from 'node:assert/strict'
 import { renameSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
-import { after, test } from 'node:test'
-import { MillraceBroker, nodeProgram, spawnMillrace } from '../support/broker.ts'
+import { test } from 'node:test'
+import { MillraceBroker, millrace, spawnMillrace } from '../support/broker.ts'
+import { closing } from '../support/closing.ts'
 import { MillraceCluster } from '../support/cluster.ts'
-import {
-  Child,
-  eventually,
-  freePort,
-  removeDirectory,
-  repositoryDirectory,
-  temporaryDirectory,
-} from '../support/process.ts'
+import { eventually, freePort, removeDirectory, temporaryDirectory } from '../support/process.ts'
 
 /** Groups are coordinated at once, and quickly made. */
 const PROPERTIES = { 'group.initial.rebalance.delay.ms': '0', 'offsets.topic.num.partitions': '3' }
-const toClose: { close(): Promise<void> }[] = []
-const directories: string[] = []
-after(async () => {
-  await Promise.all(toClose.map((each) => each.close()))
-  directories.forEach(removeDirectory)
-})
 
-function closing<T extends { close(): Promise<void> }>(each: T): T {
-  toClose.push(each)
-  return each
+type Clients = Pick<MillraceCluster, 'kafkajs'>
+
+function clientsOf({ bootstrap }: MillraceBroker): Clients {
+  return { kafkajs: () => MillraceCluster.prototype.kafkajs.call({ bootstrap }) }
 }
 
-async function produce(cluster: MillraceCluster, topic: string, values: readonly string[]): Promise<void> {
-  const producer = cluster.kafkajs().producer()
+async function produce(clients: Clients, topic: string, values: readonly string[]): Promise<void> {
+  const producer = clients.kafkajs().producer()
   await producer.connect()
   for (const value of values) await producer.send({ topic, acks: -1, messages: [{ value }] })
   await producer.disconnect()
 }
 
 /** Reads so many records with a consumer group. */
-async function consume(cluster: MillraceCluster, topic: string, count: number): Promise<string[]> {
-  const consumer = cluster.kafkajs().consumer({ groupId: `${topic}-readers` })
+async function consume(
+  clients: Clients,
+  topic: string,
+  count: number,
+  groupId = `${topic}-readers`,
+): Promise<string[]> {
+  const consumer = clients.kafkajs().consumer({ groupId })
   const values: string[] = []
   await consumer.connect()
   await consumer.subscribe({ topic, fromBeginning: true })
@@ -71,18 +64,14 @@ test('a broker that was alone keeps its data when others join it', async () => {
   const seeds = peerPorts.map((port) => `127.0.0.1:${port}`).join(',')
   const flags = (at: number) => ['--node-id', `${at + 1}`, '--peer-port', `${peerPorts[at]}`, '--seed', seeds]
   const first = closing(await MillraceBroker.start({ shards: 1, memory: '64m', properties: PROPERTIES }))
-  const alone = {
-    kafkajs: () => MillraceCluster.prototype.kafkajs.call({ bootstrap: first.bootstrap }),
-  } as MillraceCluster
+  const alone = clientsOf(first)
   await produce(alone, 'kept', ['x', 'y'])
   await first.terminate()
   await first.restart({ extraArguments: flags(0) })
   const second = closing(
     await MillraceBroker.start({ shards: 2, memory: '64m', properties: PROPERTIES, extraArguments: flags(1) }),
   )
-  const both = {
-    kafkajs: () => MillraceCluster.prototype.kafkajs.call({ bootstrap: second.bootstrap }),
-  } as MillraceCluster
+  const both = clientsOf(second)
   assert.deepEqual(await consume(both, 'kept', 2), ['x', 'y'])
 })
 
@@ -92,21 +81,20 @@ test('a second broker with the same id is not let in', async () => {
   const flags = (at: number) => ['--node-id', '7', '--peer-port', `${peerPorts[at]}`, '--seed', seeds]
   closing(await MillraceBroker.start({ shards: 1, memory: '64m', extraArguments: flags(0) }))
   const dataDir = await temporaryDirectory('twin')
-  directories.push(dataDir)
   const twin = spawnMillrace(await freePort(), dataDir, { shards: 1, memory: '64m', extraArguments: flags(1) })
   const { code } = await twin.exited
   assert.equal(code, 1)
   assert.match(twin.stderr, /another broker with id 7 is running.*NODE_ID_IN_USE/)
 })
 
-test('a broker with a replaced disk gets everything again, and the old disk is refused', async () => {
+test('a broker with a replaced disk gets everything again, and the old disk is refused', async (t) => {
   const cluster = closing(await MillraceCluster.start({ shards: 1, properties: PROPERTIES }))
   await cluster.createTopic('t', 2)
   await produce(cluster, 't', ['a', 'b', 'c'])
   const broker = cluster.brokers[1]!
   await broker.kill()
   const old = `${broker.dataDir}-old`
-  directories.push(old)
+  t.after(() => removeDirectory(old))
   renameSync(broker.dataDir, old)
   await broker.restart()
   await cluster.inSync('t')
@@ -155,22 +143,7 @@ test('a survivor goes on alone after unsafe-recover, which says what is at risk 
   assert.equal((await millrace([...command, '--yes'])).code, 0)
   const survivor = cluster.brokers[0]!
   await survivor.restart()
-  const alone = {
-    kafkajs: () => MillraceCluster.prototype.kafkajs.call({ bootstrap: survivor.bootstrap }),
-  } as MillraceCluster
+  const alone = clientsOf(survivor)
   await produce(alone, 't', ['d'])
-  const consumer = alone.kafkajs().consumer({ groupId: 'after' })
-  const values: string[] = []
-  await consumer.connect()
-  await consumer.subscribe({ topic: 't', fromBeginning: true })
-  await consumer.run({ eachMessage: async ({ message }) => void values.push(String(message.value)) })
-  await eventually('what was acknowledged', 30_000, async () => (values.length >= 4 ? true : undefined))
-  await consumer.disconnect()
-  assert.deepEqual(values.sort(), ['a', 'b', 'c', 'd'])
+  assert.deepEqual((await consume(alone, 't', 4, 'after')).sort(), ['a', 'b', 'c', 'd'])
 })
-
-async function millrace(args: readonly string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
-  const child = new Child(nodeProgram, [join(repositoryDirectory, 'broker/cli/main.ts'), ...args])
-  const { code } = await child.exited
-  return { code, stdout: child.stdout, stderr: child.stderr }
-}

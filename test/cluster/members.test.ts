@@ -1,40 +1,17 @@
 // Brokers that come to a cluster, leave it, come back with another disk, or do not belong to it.
 
 import assert from 'node:assert/strict'
-import { after, describe, test } from 'node:test'
+import { describe, test } from 'node:test'
 import { ErrorCode, errorName } from '../../protocol/errors.ts'
-import { MillraceBroker, nodeProgram, spawnMillrace } from '../support/broker.ts'
+import { MillraceBroker, millrace, spawnMillrace } from '../support/broker.ts'
+import { closing } from '../support/closing.ts'
 import { MillraceCluster } from '../support/cluster.ts'
-import {
-  eventually,
-  freePort,
-  removeDirectory,
-  repositoryDirectory,
-  run,
-  type ToolResult,
-  temporaryDirectory,
-} from '../support/process.ts'
+import { eventually, freePort, temporaryDirectory } from '../support/process.ts'
 import { createTopic, produce, RawConnection, readAll, recordBatch } from '../support/raw.ts'
 import { api, Wire } from '../support/wire.ts'
 
-const toClose: { close(): Promise<void> }[] = []
-const directories: string[] = []
-after(async () => {
-  await Promise.all(toClose.map((each) => each.close()))
-  directories.forEach(removeDirectory)
-})
-
-function closing<T extends { close(): Promise<void> }>(each: T): T {
-  toClose.push(each)
-  return each
-}
-
 const small = { shards: 2, memory: '64m' } as const
 const batch = (value: string) => recordBatch({ values: [Buffer.from(value)] })
-
-function millrace(args: readonly string[]): Promise<ToolResult> {
-  return run(nodeProgram, [`${repositoryDirectory}/broker/cli/main.ts`, ...args], { timeoutMs: 60_000 })
-}
 
 async function succeed(args: readonly string[]): Promise<string> {
   const { code, stdout, stderr } = await millrace(args)
@@ -79,7 +56,6 @@ async function reassign(cluster: MillraceCluster, topic: string, lists: readonly
 test('a broker that was alone is joined by two others, gives them replicas of all it has, and may die then', async () => {
   // What it was before it had peers.
   const dataDirs = await Promise.all([1, 2, 3].map((id) => temporaryDirectory(`joined-${id}`)))
-  directories.push(...dataDirs)
   const alone = await MillraceBroker.start({ ...small, dataDir: dataDirs[0]! })
   const connection = await RawConnection.open(alone.port)
   assert.equal(await createTopic(connection, 'grown', 2), ErrorCode.NONE)
@@ -174,7 +150,6 @@ describe('a cluster of four', () => {
 
   test('a broker of another cluster is refused with one line, and disturbs nobody', async () => {
     const dataDir = await temporaryDirectory('other-cluster')
-    directories.push(dataDir)
     const peerPort = String(await freePort())
     const flags = ['--node-id', '9', '--peer-port', peerPort]
     const other = await MillraceBroker.start({ ...small, dataDir, extraArguments: flags })

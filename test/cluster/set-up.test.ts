@@ -3,11 +3,8 @@
 import assert from 'node:assert/strict'
 import { copyFile, mkdir, readFile, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { after, test } from 'node:test'
-import { removeDirectory, repositoryDirectory, run, type ToolResult, temporaryDirectory } from '../support/process.ts'
-
-const directories: string[] = []
-after(() => directories.forEach(removeDirectory))
+import { test } from 'node:test'
+import { repositoryDirectory, run, type ToolResult, temporaryDirectory } from '../support/process.ts'
 
 const systemPrograms = ['sh', 'dirname', 'cmp', 'cp', 'id', 'mkdir', 'ln', 'touch', 'flock', 'sleep']
 
@@ -22,7 +19,6 @@ class Checkout {
 
   static async make(): Promise<Checkout> {
     const base = await temporaryDirectory('set-up')
-    directories.push(base)
     const checkout = new Checkout(join(base, 'a path with spaces'))
     await mkdir(join(checkout.directory, '.toolchain'), { recursive: true })
     await mkdir(join(checkout.directory, 'native'))

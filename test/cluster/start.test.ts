@@ -4,30 +4,15 @@ import assert from 'node:assert/strict'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { after, test } from 'node:test'
+import { test } from 'node:test'
 import { startBroker } from '../../broker/embedded.ts'
 import { MillraceBroker } from '../support/broker.ts'
-import {
-  Child,
-  freePort,
-  hasProgram,
-  removeDirectory,
-  repositoryDirectory,
-  temporaryDirectory,
-} from '../support/process.ts'
+import { closing } from '../support/closing.ts'
+import { Child, freePort, hasProgram, repositoryDirectory, temporaryDirectory } from '../support/process.ts'
 import * as raw from '../support/raw.ts'
 
-const brokers: MillraceBroker[] = []
-const directories: string[] = []
-after(async () => {
-  for (const broker of brokers) await broker.close()
-  directories.forEach(removeDirectory)
-})
-
 async function start(options: Parameters<typeof MillraceBroker.start>[0] = {}): Promise<MillraceBroker> {
-  const broker = await MillraceBroker.start({ shards: 2, memory: '64m', ...options })
-  brokers.push(broker)
-  return broker
+  return closing(await MillraceBroker.start({ shards: 2, memory: '64m', ...options }))
 }
 
 const threeLines =
@@ -41,7 +26,6 @@ function isSetUp(): boolean {
 test('npm start takes flags, prints address, data directory with the I/O method, and metrics, and stops on SIGTERM', async (t) => {
   if (!isSetUp() || !(await hasProgram('npm', ['--version']))) return t.skip('this checkout is not set up by npm')
   const base = await temporaryDirectory('npm start')
-  directories.push(base)
   const dataDir = join(base, 'the data')
   const port = await freePort()
   const flags = [
@@ -195,7 +179,6 @@ test('a broker in this process has a temporary directory of its own, gone when i
 
 test('a broker in this process keeps the directory it was given', async () => {
   const dataDir = await temporaryDirectory('kept')
-  directories.push(dataDir)
   for (const expected of [0, 1]) {
     const broker = await startBroker({ dataDir, shards: 2, logLevel: 'silent', config: { 'num.partitions': 1 } })
     const connection = await raw.RawConnection.open(Number(broker.bootstrapServers.split(':')[1]))

@@ -4,7 +4,15 @@
 
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { Child, freePort, removeDirectory, repositoryDirectory, temporaryDirectory } from './process.ts'
+import {
+  Child,
+  freePort,
+  removeDirectory,
+  repositoryDirectory,
+  run,
+  type ToolResult,
+  temporaryDirectory,
+} from './process.ts'
 
 export interface MillraceOptions {
   port?: number
@@ -28,6 +36,14 @@ const pinnedNode = join(repositoryDirectory, 'node_modules/.bin/node')
 
 /** The Node that runs the broker: the pinned one where it is installed, else the one running the tests. */
 export const nodeProgram = existsSync(pinnedNode) ? pinnedNode : process.execPath
+
+/** The millrace command, for `nodeProgram`. */
+export const commandFile = join(repositoryDirectory, 'broker/cli/main.ts')
+
+/** Runs the millrace command to its end. */
+export function millrace(args: readonly string[], options: Parameters<typeof run>[2] = {}): Promise<ToolResult> {
+  return run(nodeProgram, [commandFile, ...args], { timeoutMs: 60_000, ...options })
+}
 
 /** Starts a broker process without waiting for anything; for runs that are expected to refuse. */
 export function spawnMillrace(port: number, dataDir: string, options: MillraceOptions = {}): Child {

@@ -3,6 +3,7 @@
 // For the conformance suites, which state what Kafka answers to one request. An answer must be decoded to its last byte.
 
 import assert from 'node:assert/strict'
+import { after, before } from 'node:test'
 import { type ApiKey, apiName } from '../../protocol/api.ts'
 import { decoder, encoder } from '../../protocol/compile.ts'
 import { readResponseHeader, writeRequestHeader } from '../../protocol/frame.ts'
@@ -188,21 +189,23 @@ export class Wire {
   }
 }
 
-/** A broker of a conformance suite, with connections that are closed at the end. */
+/** The broker of a conformance suite: started before its tests, closed after them, and every connection with it. */
 export class Bench {
-  readonly target: Target
+  target!: Target
   /** Whether Apache Kafka answers, where Millrace differs on purpose. */
-  readonly isKafka: boolean
+  readonly isKafka = process.env.MILLRACE_TEST_BROKER === 'kafka'
   readonly #wires: Wire[] = []
   #names = 0
 
-  private constructor(target: Target) {
-    this.target = target
-    this.isKafka = process.env.MILLRACE_TEST_BROKER === 'kafka'
-  }
-
-  static async start(options: TargetOptions = {}): Promise<Bench> {
-    return new Bench(await openTarget(options))
+  /** To be made in the suite's describe(). */
+  constructor(options: TargetOptions = {}) {
+    before(async () => {
+      this.target = await openTarget(options)
+    })
+    after(async () => {
+      for (const wire of this.#wires) wire.close()
+      await this.target?.close()
+    })
   }
 
   async open(): Promise<Wire> {
@@ -215,12 +218,10 @@ export class Bench {
   name(prefix: string): string {
     return `${prefix}-${process.pid}-${++this.#names}`
   }
-
-  async close(): Promise<void> {
-    for (const wire of this.#wires) wire.close()
-    await this.target.close()
-  }
 }
+
+/** The id of no topic. */
+export const UNKNOWN_ID = 'aaaaaaaaaaaaaaaaaaaaaA'
 
 export interface NewTopic {
   readonly name: string
@@ -260,6 +261,14 @@ export async function newTopic(
     return answer.topics[0]?.partitions.every(({ errorCode }) => errorCode === 0) ? true : undefined
   })
   return { name, id: created.topics[0]?.topicId ?? '' }
+}
+
+/** Waits until the group has a coordinator: the first one to ask makes the topic of the offsets. */
+export async function coordinated(wire: Wire, groupId: string): Promise<void> {
+  await eventually('a coordinator', 20_000, async () => {
+    const answer = await wire.call(api.findCoordinator, 0, { key: groupId })
+    return answer.errorCode === 0 ? true : undefined
+  })
 }
 
 /** Deletes a topic and waits until the broker has forgotten it. */

@@ -3,20 +3,14 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { StorageCorruption } from '../../../storage/corruption.ts'
-import type { GroupLog } from '../../../storage/log.ts'
-import { SimulatedDisk } from '../../sim/disk.ts'
-import { append, batchesOf, CONFIG, makeBatch, makeDurable, openShard, readAll, type Shard, settle } from './harness.ts'
+import type { SimulatedDisk } from '../../sim/disk.ts'
+import { append, batchesOf, makeBatch, makeDurable, newDisk, openLog, openShard, readAll, settle } from './harness.ts'
 
 const JOURNAL = '/data/journal/journal-0.mj'
 const SEGMENT = '/data/t-0/00000000000000000000'
 
-async function filled(
-  disk: SimulatedDisk,
-  rounds: number,
-  settings: Parameters<typeof openShard>[1] = {},
-): Promise<{ shard: Shard; log: GroupLog }> {
-  const shard = await openShard(disk, settings)
-  const log = shard.storage.create(1, '/data/t-0', { ...CONFIG, indexIntervalBytes: 300 })
+async function filled(disk: SimulatedDisk, rounds: number, settings?: Parameters<typeof openLog>[1]) {
+  const { shard, log } = await openLog(disk, settings, { indexIntervalBytes: 300 })
   for (let round = 0; round < rounds; round++) {
     append(log, makeBatch(2, 700, round, 1000 + round))
     await makeDurable(shard, log)
@@ -24,12 +18,8 @@ async function filled(
   return { shard, log }
 }
 
-function newDisk(): SimulatedDisk {
-  return new SimulatedDisk({ seed: 3, directories: ['/data'] })
-}
-
 test('a damaged last block is a torn tail: it is cut and the journal goes on', async () => {
-  let disk = newDisk()
+  let disk = newDisk(3)
   const { log } = await filled(disk, 10)
   assert.equal(log.lastIndex, 20)
   disk.crash()
@@ -49,7 +39,7 @@ test('a damaged last block is a torn tail: it is cut and the journal goes on', a
 
 test('a damaged block before the end is reported with its place, never passed over', async () => {
   for (const block of [0, 1, 5, 8]) {
-    let disk = newDisk()
+    let disk = newDisk(3)
     await filled(disk, 10)
     disk.crash()
     disk = disk.restart()
@@ -65,7 +55,7 @@ test('a damaged block before the end is reported with its place, never passed ov
 })
 
 test('a journal of a newer format is refused by name', async () => {
-  let disk = newDisk()
+  let disk = newDisk(3)
   await filled(disk, 2)
   const bytes = disk.peek(JOURNAL)!
   const { crc32cJs } = await import('../../../protocol/records/crc32c.ts')
@@ -79,7 +69,7 @@ test('a journal of a newer format is refused by name', async () => {
 })
 
 test('a flipped bit in a segment is an error with the place, never other bytes', async () => {
-  const disk = newDisk()
+  const disk = newDisk(3)
   const { shard, log } = await filled(disk, 40, { chunkBytes: 4096 })
   await shard.storage.close()
   assert.equal(log.logEndOffset, 80)
@@ -103,7 +93,7 @@ test('a flipped bit in a segment is an error with the place, never other bytes',
 
 test('indexes that are missing, cut, zeroed or wrong are made anew', async () => {
   for (const harm of ['missing', 'cut', 'zeroed', 'wrong'] as const) {
-    const disk = newDisk()
+    const disk = newDisk(3)
     const { shard, log } = await filled(disk, 40, { chunkBytes: 4096 })
     const all = await readAll(log)
     await shard.storage.close()
@@ -137,7 +127,7 @@ test('indexes that are missing, cut, zeroed or wrong are made anew', async () =>
 })
 
 test('a failed journal write makes the shard read-only: nothing more is acknowledged, reads go on', async () => {
-  const disk = newDisk()
+  const disk = newDisk(3)
   const { shard, log } = await filled(disk, 3)
   disk.inject({ operation: 'write', code: 'EIO', path: 'journal' })
   append(log, makeBatch(1, 100, 50))
@@ -153,7 +143,7 @@ test('a failed journal write makes the shard read-only: nothing more is acknowle
 })
 
 test('a failed segment sync is never taken for a checkpoint', async () => {
-  let disk = newDisk()
+  let disk = newDisk(3)
   const { shard, log } = await filled(disk, 20, { chunkBytes: 64 * 1024 })
   disk.inject({ operation: 'sync', code: 'EIO', path: '.log' })
   await shard.storage.close()
@@ -168,10 +158,9 @@ test('a failed segment sync is never taken for a checkpoint', async () => {
 })
 
 test('a full disk in the background leaves the ring short; in the way of appends it makes the shard read-only', async () => {
-  const disk = newDisk()
+  const disk = newDisk(3)
   disk.capacityBytes = 400 * 1024
-  const shard = await openShard(disk)
-  const log = shard.storage.create(1, '/data/t-0', CONFIG)
+  const { shard, log } = await openLog(disk)
   append(log, makeBatch(1, 100, 1))
   await makeDurable(shard, log)
   await settle(20)

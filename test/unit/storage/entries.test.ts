@@ -4,14 +4,21 @@ import { baseOffsetOf, leaderEpochOf } from '../../../protocol/records/batch.ts'
 import { StorageCorruption } from '../../../storage/corruption.ts'
 import { BATCH_KIND, type EntryRead, FORGOTTEN_KIND } from '../../../storage/entry-read.ts'
 import type { GroupLog } from '../../../storage/log.ts'
-import { SimulatedDisk } from '../../sim/disk.ts'
-import { append, CONFIG, LEADER_CHANGE, makeBatch, makeDurable, openShard, readAll, type Shard } from './harness.ts'
+import type { SimulatedDisk } from '../../sim/disk.ts'
+import {
+  append,
+  CONFIG,
+  LEADER_CHANGE,
+  makeBatch,
+  makeDurable,
+  newDisk,
+  openLog,
+  openShard,
+  readAll,
+  type Shard,
+} from './harness.ts'
 
 const MEMBERSHIP = 3
-
-function newDisk(seed = 3): SimulatedDisk {
-  return new SimulatedDisk({ seed, directories: ['/data'] })
-}
 
 function entry(log: GroupLog, term: number, kind: number, payload: readonly number[] = []): void {
   log.appendEntry(term, log.lastIndex + 1, kind, new Uint8Array(payload))
@@ -52,8 +59,7 @@ async function reopened(disk: SimulatedDisk, shard: Shard): Promise<{ shard: Sha
 }
 
 test('entries come from memory at once, committed or not', async () => {
-  const shard = await openShard(newDisk())
-  const log = shard.storage.create(1, '/data/t-0', CONFIG)
+  const { log } = await openLog(newDisk(3))
   fill(log)
   const read = log.readEntries(1, 1 << 20)
   assert.ok(!(read instanceof Promise))
@@ -67,8 +73,7 @@ test('entries come from memory at once, committed or not', async () => {
 })
 
 test('a read keeps to its bytes, begins with the entry that holds the index, and always has one', async () => {
-  const shard = await openShard(newDisk())
-  const log = shard.storage.create(1, '/data/t-0', CONFIG)
+  const { log } = await openLog(newDisk(3))
   fill(log)
   for (const [from, maxBytes, indexes] of [
     [1, 1, [1]],
@@ -90,10 +95,10 @@ test('a read keeps to its bytes, begins with the entry that holds the index, and
 })
 
 test('what lies in segments comes back with the entries in between filled in', async () => {
-  const disk = newDisk()
-  const first = await openShard(disk, { chunkBytes: 2048 })
-  fill(first.storage.create(1, '/data/t-0', CONFIG))
-  await makeDurable(first, first.storage.get(1)!)
+  const disk = newDisk(3)
+  const { shard: first, log: before } = await openLog(disk, { chunkBytes: 2048 })
+  fill(before)
+  await makeDurable(first, before)
   const { shard, log } = await reopened(disk, first)
   assert.equal(log.tail, undefined, 'nothing is left in the journal')
   const read = log.readEntries(1, 1 << 20)
@@ -114,10 +119,10 @@ test('what lies in segments comes back with the entries in between filled in', a
 })
 
 test('a read goes on from segments into memory', async () => {
-  const disk = newDisk()
-  const first = await openShard(disk, { chunkBytes: 2048 })
-  fill(first.storage.create(1, '/data/t-0', CONFIG))
-  await makeDurable(first, first.storage.get(1)!)
+  const disk = newDisk(3)
+  const { shard: first, log: before } = await openLog(disk, { chunkBytes: 2048 })
+  fill(before)
+  await makeDurable(first, before)
   const { log } = await reopened(disk, first)
   entry(log, 5, LEADER_CHANGE)
   append(log, makeBatch(2, 100, 9), 5)
@@ -128,9 +133,8 @@ test('a read goes on from segments into memory', async () => {
 })
 
 test('indexes, terms and offsets stay exact over a restart, also of terms without a record', async () => {
-  const disk = newDisk()
-  const first = await openShard(disk, { chunkBytes: 2048 })
-  const before = first.storage.create(1, '/data/t-0', CONFIG)
+  const disk = newDisk(3)
+  const { shard: first, log: before } = await openLog(disk, { chunkBytes: 2048 })
   fill(before)
   for (const term of [5, 6, 9]) entry(before, term, LEADER_CHANGE)
   append(before, makeBatch(2, 900, 9), 9)
@@ -157,7 +161,7 @@ test('indexes, terms and offsets stay exact over a restart, also of terms withou
 })
 
 test('retention moves the first index up, with the term before it', async () => {
-  const disk = newDisk()
+  const disk = newDisk(3)
   const first = await openShard(disk, { chunkBytes: 2048 })
   const config = { ...CONFIG, segmentBytes: 2000, fileDeleteDelayMs: 0 }
   const before = first.storage.create(1, '/data/t-0', config)
@@ -187,9 +191,8 @@ test('retention moves the first index up, with the term before it', async () => 
 })
 
 test('damage at rest is refused with its place, and what lies outside stays readable', async () => {
-  const disk = newDisk()
-  const first = await openShard(disk, { chunkBytes: 2048 })
-  const before = first.storage.create(1, '/data/t-0', { ...CONFIG, indexIntervalBytes: 1 })
+  const disk = newDisk(3)
+  const { shard: first, log: before } = await openLog(disk, { chunkBytes: 2048 }, { indexIntervalBytes: 1 })
   entry(before, 1, LEADER_CHANGE)
   for (let at = 0; at < 10; at++) append(before, makeBatch(2, 900, at), 1)
   await makeDurable(first, before)

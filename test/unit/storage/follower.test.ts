@@ -10,10 +10,10 @@ import {
   LEADER_CHANGE,
   makeBatch,
   makeDurable,
+  newDisk,
+  openLog,
   openShard,
   readAll,
-  type Shard,
-  type ShardSettings,
   settle,
 } from './harness.ts'
 
@@ -21,23 +21,18 @@ const NOTHING = new Uint8Array(0)
 const text = (log: GroupLog): string | undefined => log.snapshot && new TextDecoder().decode(log.snapshot)
 const bytes = (of: string): Uint8Array => new TextEncoder().encode(of)
 
-function newDisk(seed = 7): SimulatedDisk {
-  return new SimulatedDisk({ seed, directories: ['/data'] })
-}
-
 /** Only what the test flushes is sent, and only what it pumps is written. */
 function manualDisk(): SimulatedDisk {
   return new SimulatedDisk({ seed: 7, directories: ['/data'], delivery: 'manual' })
 }
 
-async function openManual(disk: SimulatedDisk, settings: ShardSettings = {}): Promise<Shard> {
-  const opening = openShard(disk, settings)
-  let shard: Shard | undefined
-  opening.then((opened) => {
-    shard = opened
+async function openManual(disk: SimulatedDisk): ReturnType<typeof openLog> {
+  let opened: Awaited<ReturnType<typeof openLog>> | undefined
+  openLog(disk).then((made) => {
+    opened = made
   })
-  while (shard === undefined) await disk.settle()
-  return shard
+  while (opened === undefined) await disk.settle()
+  return opened
 }
 
 function install(index: number, offset: number, term: number, snapshot: string): SnapshotInstall {
@@ -46,8 +41,7 @@ function install(index: number, offset: number, term: number, snapshot: string):
 
 test('what was cut is never reported durable, though its round is, and though its index is used again', async () => {
   const disk = manualDisk()
-  const shard = await openManual(disk)
-  const log = shard.storage.create(1, '/data/t-0', CONFIG)
+  const { shard, log } = await openManual(disk)
   append(log, makeBatch(2, 50, 1), 1)
   append(log, makeBatch(5, 50, 2), 1)
   shard.storage.flush()
@@ -73,8 +67,7 @@ test('what was cut is never reported durable, though its round is, and though it
 
 test('a log that was cut before what replaced it is durable comes back as it was', async () => {
   const disk = manualDisk()
-  const shard = await openManual(disk)
-  const log = shard.storage.create(1, '/data/t-0', CONFIG)
+  const { shard, log } = await openManual(disk)
   append(log, makeBatch(2, 50, 1), 1)
   append(log, makeBatch(5, 50, 2), 1)
   shard.storage.flush()
@@ -88,8 +81,7 @@ test('a log that was cut before what replaced it is durable comes back as it was
 })
 
 test('an entry is cut as a whole, and what is committed never', async () => {
-  const shard = await openShard(newDisk())
-  const log = shard.storage.create(1, '/data/t-0', CONFIG)
+  const { shard, log } = await openLog(newDisk(7))
   append(log, makeBatch(4, 50, 1), 1)
   await makeDurable(shard, log)
   append(log, makeBatch(4, 50, 2), 1)
@@ -100,14 +92,13 @@ test('an entry is cut as a whole, and what is committed never', async () => {
 })
 
 test('a term begins with an entry without offset', async () => {
-  const shard = await openShard(newDisk())
-  const log = shard.storage.create(1, '/data/t-0', CONFIG)
+  const { log } = await openLog(newDisk(7))
   append(log, makeBatch(1, 50, 1), 1)
   assert.throws(() => log.appendBatch(2, 2, 1, makeBatch(1, 50, 2), -1), /begins with an entry/)
 })
 
 test('a vote for a broker with a replaced disk is kept to the last bit', async () => {
-  const disk = newDisk()
+  const disk = newDisk(7)
   let shard = await openShard(disk)
   const votes = [3 * 2 ** 32 + 1001, 2 ** 53, 2 ** 31, -1]
   for (const [at, vote] of votes.entries()) {
@@ -128,7 +119,7 @@ test('a vote for a broker with a replaced disk is kept to the last bit', async (
 })
 
 test('a group is created with its first snapshot, or not at all', async () => {
-  const disk = newDisk()
+  const disk = newDisk(7)
   let shard = await openShard(disk)
   shard.storage.create(1, '/data/t-0', CONFIG, bytes('founders'))
   shard.storage.flush()
@@ -145,9 +136,8 @@ test('a group is created with its first snapshot, or not at all', async () => {
 })
 
 test('a log begins anew behind a snapshot, and is durable there when the round is', async () => {
-  const disk = newDisk()
-  let shard = await openShard(disk, { chunkBytes: 2048 })
-  let log = shard.storage.create(1, '/data/t-0', CONFIG)
+  const disk = newDisk(7)
+  let { shard, log } = await openLog(disk, { chunkBytes: 2048 })
   log.snapshotProvider = { snapshot: () => bytes('of before') }
   for (let at = 0; at < 10; at++) append(log, makeBatch(1, 900, at), 1)
   await makeDurable(shard, log)
@@ -188,8 +178,7 @@ test('a log begins anew behind a snapshot, and is durable there when the round i
 
 test('rounds of the log that was given up say nothing of the new one', async () => {
   const disk = manualDisk()
-  const shard = await openManual(disk)
-  const log = shard.storage.create(1, '/data/t-0', CONFIG)
+  const { shard, log } = await openManual(disk)
   append(log, makeBatch(5, 50, 1), 1)
   shard.storage.flush()
   log.installSnapshot(install(3, 3, 2, 'x'))
@@ -207,8 +196,7 @@ test('after a crash there is the old log or the new one, whole, whenever it happ
   let news = 0
   for (let after = 1; after <= 40; after++) {
     let disk = newDisk(after)
-    let shard = await openShard(disk, { chunkBytes: 2048 })
-    let log = shard.storage.create(1, '/data/t-0', { ...CONFIG, segmentBytes: 4000 })
+    let { shard, log } = await openLog(disk, { chunkBytes: 2048 }, { segmentBytes: 4000 })
     log.snapshotProvider = { snapshot: () => bytes(`old ${log.commitIndex}`) }
     for (let at = 0; at < 12; at++) append(log, makeBatch(1, 900, at), 1)
     await makeDurable(shard, log)
@@ -246,7 +234,7 @@ test('after a crash there is the old log or the new one, whole, whenever it happ
 })
 
 test('files of a log that was given up are looked for at the next start, even after an orderly stop', async () => {
-  const disk = newDisk()
+  const disk = newDisk(7)
   let shard = await openShard(disk, { chunkBytes: 2048 })
   const log = shard.storage.create(1, '/data/t-0', CONFIG)
   log.snapshotProvider = { snapshot: () => NOTHING }
@@ -264,9 +252,12 @@ test('files of a log that was given up are looked for at the next start, even af
 })
 
 test('a snapshot is installed while the log is laid out, read and trimmed', async () => {
-  const disk = newDisk()
-  const shard = await openShard(disk, { chunkBytes: 2048, readBytes: 4096, readAheadBytes: 4096 })
-  const log = shard.storage.create(1, '/data/t-0', { ...CONFIG, segmentBytes: 5000, fileDeleteDelayMs: 0 })
+  const disk = newDisk(7)
+  const { shard, log } = await openLog(
+    disk,
+    { chunkBytes: 2048, readBytes: 4096, readAheadBytes: 4096 },
+    { segmentBytes: 5000, fileDeleteDelayMs: 0 },
+  )
   log.snapshotProvider = { snapshot: () => NOTHING }
   for (let round = 1; round <= 20; round++) {
     for (let at = 0; at < 20; at++) append(log, makeBatch(1, 900, at), round)
@@ -296,7 +287,7 @@ test('a snapshot is installed while the log is laid out, read and trimmed', asyn
 })
 
 test('the metadata log begins anew, too', async () => {
-  let disk = newDisk()
+  let disk = newDisk(7)
   let shard = await openShard(disk)
   let log = shard.storage.create(0, '', CONFIG)
   log.snapshotProvider = { snapshot: () => bytes(`image ${log.commitIndex}`) }
@@ -319,7 +310,7 @@ test('the metadata log begins anew, too', async () => {
 })
 
 test('a quiet group that once elected a leader holds no memory for it', async () => {
-  const disk = newDisk()
+  const disk = newDisk(7)
   let shard = await openShard(disk)
   const log = shard.storage.create(1, '/data/t-0', CONFIG)
   log.snapshotProvider = { snapshot: () => NOTHING }

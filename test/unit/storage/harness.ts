@@ -14,6 +14,7 @@ import type { GroupLog, LogConfig } from '../../../storage/log.ts'
 import { DEFAULT_LOG_CONFIG } from '../../../storage/log.ts'
 import type { ReadResult } from '../../../storage/read-result.ts'
 import { ShardStorage, type StorageOptions } from '../../../storage/shard-storage.ts'
+import { SimulatedDisk } from '../../sim/disk.ts'
 
 export const CONFIG: LogConfig = { ...DEFAULT_LOG_CONFIG }
 
@@ -115,6 +116,21 @@ export async function openShard(disk: Disk, settings: ShardSettings = {}): Promi
     ...options,
   })
   return shard as Shard
+}
+
+/** A disk with an empty /data. */
+export function newDisk(seed: number): SimulatedDisk {
+  return new SimulatedDisk({ seed, directories: ['/data'] })
+}
+
+/** A shard with one group that holds nothing. */
+export async function openLog(
+  disk: Disk,
+  settings: ShardSettings = {},
+  config: Partial<LogConfig> = {},
+): Promise<{ shard: Shard; log: GroupLog }> {
+  const shard = await openShard(disk, settings)
+  return { shard, log: shard.storage.create(1, '/data/t-0', { ...CONFIG, ...config }) }
 }
 
 /** Kind of the entry that begins a term. */

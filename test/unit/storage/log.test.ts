@@ -1,16 +1,21 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { hasLogAppendTime, leaderEpochOf, maxTimestampOf } from '../../../protocol/records/batch.ts'
-import { SimulatedDisk } from '../../sim/disk.ts'
-import { append, batchesOf, CONFIG, makeBatch, makeDurable, openShard, readAll, settle } from './harness.ts'
-
-function newDisk(seed = 1): SimulatedDisk {
-  return new SimulatedDisk({ seed, directories: ['/data'] })
-}
+import {
+  append,
+  batchesOf,
+  CONFIG,
+  makeBatch,
+  makeDurable,
+  newDisk,
+  openLog,
+  openShard,
+  readAll,
+  settle,
+} from './harness.ts'
 
 test('an append is durable when a round says so, and not before', async () => {
-  const shard = await openShard(newDisk())
-  const log = shard.storage.create(1, '/data/t-0', CONFIG)
+  const { shard, log } = await openLog(newDisk(1))
   append(log, makeBatch(3, 100, 1))
   assert.equal(log.lastIndex, 3)
   assert.equal(log.logEndOffset, 3)
@@ -22,7 +27,7 @@ test('an append is durable when a round says so, and not before', async () => {
 })
 
 test('appends of many groups share one flush round', async () => {
-  const disk = newDisk()
+  const disk = newDisk(1)
   const shard = await openShard(disk)
   const logs = [1, 2, 3, 4, 5].map((groupId) => shard.storage.create(groupId, `/data/t-${groupId}`, CONFIG))
   shard.storage.flush()
@@ -34,8 +39,7 @@ test('appends of many groups share one flush round', async () => {
 })
 
 test('the copy is stamped with offset, leader epoch and, if asked, the broker time', async () => {
-  const shard = await openShard(newDisk())
-  const log = shard.storage.create(1, '/data/t-0', CONFIG)
+  const { shard, log } = await openLog(newDisk(1))
   append(log, makeBatch(2, 50, 1), 4)
   append(log, makeBatch(2, 50, 2), 5, 777_000)
   await makeDurable(shard, log)
@@ -53,8 +57,7 @@ test('the copy is stamped with offset, leader epoch and, if asked, the broker ti
 })
 
 test('an entry takes an index and no offset, and readers do not see it', async () => {
-  const shard = await openShard(newDisk())
-  const log = shard.storage.create(1, '/data/t-0', CONFIG)
+  const { shard, log } = await openLog(newDisk(1))
   log.appendEntry(1, 1, 9, new Uint8Array([1, 2, 3]))
   append(log, makeBatch(2, 50, 1), 1)
   await makeDurable(shard, log)
@@ -68,8 +71,7 @@ test('an entry takes an index and no offset, and readers do not see it', async (
 })
 
 test('a read starts with the batch that holds the offset and keeps to its limits', async () => {
-  const shard = await openShard(newDisk())
-  const log = shard.storage.create(1, '/data/t-0', CONFIG)
+  const { shard, log } = await openLog(newDisk(1))
   for (let at = 0; at < 4; at++) append(log, makeBatch(3, 39, at))
   await makeDurable(shard, log)
   const whole = await log.read(4, 250, 12, false)
@@ -88,8 +90,7 @@ test('a read starts with the batch that holds the offset and keeps to its limits
 })
 
 test('truncation drops the uncommitted tail, and old rounds do not make its successors durable', async () => {
-  const shard = await openShard(newDisk())
-  const log = shard.storage.create(1, '/data/t-0', CONFIG)
+  const { shard, log } = await openLog(newDisk(1))
   append(log, makeBatch(2, 50, 1), 1)
   await makeDurable(shard, log)
   append(log, makeBatch(3, 50, 2), 1)
@@ -110,9 +111,8 @@ test('truncation drops the uncommitted tail, and old rounds do not make its succ
 })
 
 test('hard state, truncation, trim and entries survive a restart', async () => {
-  let disk = newDisk()
-  let shard = await openShard(disk)
-  let log = shard.storage.create(1, '/data/t-0', CONFIG)
+  let disk = newDisk(1)
+  let { shard, log } = await openLog(disk)
   log.saveHardState(3, 2)
   log.appendEntry(3, 1, 1, new Uint8Array([7]))
   append(log, makeBatch(4, 50, 1), 3)
@@ -138,9 +138,8 @@ test('hard state, truncation, trim and entries survive a restart', async () => {
 })
 
 test('the snapshot of the last checkpoint comes back, and replay goes on behind it', async () => {
-  let disk = newDisk()
-  let shard = await openShard(disk, { chunkBytes: 2000 })
-  let log = shard.storage.create(1, '/data/t-0', CONFIG)
+  let disk = newDisk(1)
+  let { shard, log } = await openLog(disk, { chunkBytes: 2000 })
   log.snapshotProvider = { snapshot: () => new TextEncoder().encode(`as of ${log.commitIndex}`) }
   for (let at = 0; at < 20; at++) append(log, makeBatch(1, 500, at))
   await makeDurable(shard, log)
@@ -160,7 +159,7 @@ test('the snapshot of the last checkpoint comes back, and replay goes on behind 
 })
 
 test('the metadata group keeps entries until a snapshot covers them', async () => {
-  const disk = newDisk()
+  const disk = newDisk(1)
   let shard = await openShard(disk)
   let log = shard.storage.create(0, '', CONFIG)
   log.snapshotProvider = { snapshot: () => new Uint8Array([log.commitIndex]) }
@@ -176,8 +175,11 @@ test('the metadata group keeps entries until a snapshot covers them', async () =
 })
 
 test('timestamps are found in segments and in the tail', async () => {
-  const shard = await openShard(newDisk(), { chunkBytes: 4096, readBytes: 4096, readAheadBytes: 4096 })
-  const log = shard.storage.create(1, '/data/t-0', { ...CONFIG, segmentBytes: 10_000, indexIntervalBytes: 500 })
+  const { shard, log } = await openLog(
+    newDisk(1),
+    { chunkBytes: 4096, readBytes: 4096, readAheadBytes: 4096 },
+    { segmentBytes: 10_000, indexIntervalBytes: 500 },
+  )
   for (let at = 0; at < 60; at++) append(log, makeBatch(1, 500, at, 1000 + at * 10))
   await makeDurable(shard, log)
   await settle(20)
@@ -206,8 +208,7 @@ test('timestamps are found in segments and in the tail', async () => {
 })
 
 test('the largest timestamp is the first of its kind, also out of order', async () => {
-  const shard = await openShard(newDisk(), { chunkBytes: 1024 })
-  const log = shard.storage.create(1, '/data/t-0', CONFIG)
+  const { shard, log } = await openLog(newDisk(1), { chunkBytes: 1024 })
   for (const timestamp of [50, 90, 90, 10, 20]) append(log, makeBatch(1, 300, timestamp, timestamp))
   await makeDurable(shard, log)
   const largest = await log.findMaxTimestamp(5)

@@ -1,14 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { SimulatedDisk } from '../../sim/disk.ts'
-import { append, CONFIG, makeBatch, makeDurable, openShard, readAll, settle } from './harness.ts'
-
-function newDisk(seed = 5): SimulatedDisk {
-  return new SimulatedDisk({ seed, directories: ['/data'] })
-}
+import { append, CONFIG, makeBatch, makeDurable, newDisk, openLog, openShard, readAll, settle } from './harness.ts'
 
 test('a group that holds no data has no file', async () => {
-  const disk = newDisk()
+  const disk = newDisk(5)
   const shard = await openShard(disk, { arenaBytes: 32 << 20, journalFileBytes: 1 << 20 })
   for (let groupId = 1; groupId <= 500; groupId++) shard.storage.create(groupId, `/data/topics/t-${groupId}`, CONFIG)
   shard.storage.flush()
@@ -21,7 +16,7 @@ test('a group that holds no data has no file', async () => {
 })
 
 test('the ring is recycled for ever, and idle groups are carried along', async () => {
-  let disk = newDisk()
+  let disk = newDisk(5)
   const settings = { journalFileBytes: 64 * 1024, journalFileCount: 3, blockBytesMax: 16 * 1024, chunkBytes: 8192 }
   let shard = await openShard(disk, settings)
   const idle = shard.storage.create(1, '/data/idle-0', CONFIG)
@@ -46,7 +41,7 @@ test('the ring is recycled for ever, and idle groups are carried along', async (
 })
 
 test('uncommitted data is never laid out; it fills the ring and closes admission until it is committed', async () => {
-  const disk = newDisk()
+  const disk = newDisk(5)
   const shard = await openShard(disk, {
     journalFileBytes: 64 * 1024,
     journalFileCount: 3,
@@ -74,8 +69,7 @@ test('uncommitted data is never laid out; it fills the ring and closes admission
 })
 
 test('memory that slow commits hold closes admission before it is spent', async () => {
-  const shard = await openShard(newDisk(), { arenaBytes: 2 << 20, journalFileBytes: 4 << 20 })
-  const log = shard.storage.create(1, '/data/t-0', CONFIG)
+  const { shard, log } = await openLog(newDisk(5), { arenaBytes: 2 << 20, journalFileBytes: 4 << 20 })
   let accepted = 0
   while (shard.storage.canAccept(20_000) && accepted < 1000) {
     append(log, makeBatch(1, 19_900, accepted))
@@ -86,7 +80,7 @@ test('memory that slow commits hold closes admission before it is spent', async 
 })
 
 test('one very large batch goes through, longer than a journal file', async () => {
-  let disk = newDisk()
+  let disk = newDisk(5)
   const settings = { arenaBytes: 16 << 20, journalFileBytes: 256 * 1024 }
   let shard = await openShard(disk, settings)
   const log = shard.storage.create(1, '/data/t-0', CONFIG)
@@ -147,7 +141,7 @@ test('a removed group is gone with its files, also when the power goes in betwee
 })
 
 test('retention removes whole segments, moves the log start and renames before it removes', async () => {
-  const disk = newDisk()
+  const disk = newDisk(5)
   const shard = await openShard(disk, { chunkBytes: 2048 })
   const config = { ...CONFIG, segmentBytes: 5000, deletePolicy: true, retentionBytes: 9000, fileDeleteDelayMs: 60_000 }
   const log = shard.storage.create(1, '/data/t-0', config)
@@ -165,7 +159,7 @@ test('retention removes whole segments, moves the log start and renames before i
 })
 
 test('retention by time takes the active segment too, and appends go on at the same offset', async () => {
-  const disk = newDisk()
+  const disk = newDisk(5)
   const shard = await openShard(disk, { chunkBytes: 2048 })
   const config = { ...CONFIG, deletePolicy: true, retentionMs: 1000, fileDeleteDelayMs: 0 }
   const log = shard.storage.create(1, '/data/t-0', config)
@@ -194,9 +188,8 @@ test('retention by time takes the active segment too, and appends go on at the s
 })
 
 test('trimming hides records at once and frees segments with the next pass', async () => {
-  const disk = newDisk()
-  const shard = await openShard(disk, { chunkBytes: 2048 })
-  const log = shard.storage.create(1, '/data/t-0', { ...CONFIG, segmentBytes: 5000, fileDeleteDelayMs: 0 })
+  const disk = newDisk(5)
+  const { shard, log } = await openLog(disk, { chunkBytes: 2048 }, { segmentBytes: 5000, fileDeleteDelayMs: 0 })
   for (let at = 0; at < 30; at++) append(log, makeBatch(1, 900, at))
   await makeDurable(shard, log)
   await settle(20)
@@ -210,9 +203,8 @@ test('trimming hides records at once and frees segments with the next pass', asy
 })
 
 test('a sealed segment is exactly its batches, with indexes as long as their entries', async () => {
-  const disk = newDisk()
-  const shard = await openShard(disk, { chunkBytes: 2048 })
-  const log = shard.storage.create(1, '/data/t-0', { ...CONFIG, segmentBytes: 9700, indexIntervalBytes: 1500 })
+  const disk = newDisk(5)
+  const { shard, log } = await openLog(disk, { chunkBytes: 2048 }, { segmentBytes: 9700, indexIntervalBytes: 1500 })
   for (let at = 0; at < 40; at++) append(log, makeBatch(2, 900, at, 1000 + at))
   await makeDurable(shard, log)
   await shard.storage.close()
@@ -238,7 +230,7 @@ test('a sealed segment is exactly its batches, with indexes as long as their ent
 })
 
 test('a reader that goes through an old log does not throw out what others read again', async () => {
-  const disk = newDisk()
+  const disk = newDisk(5)
   const settings = { arenaBytes: 4 << 20, chunkBytes: 16 * 1024, readAheadBytes: 32 * 1024, readBytes: 16 * 1024 }
   let shard = await openShard(disk, settings)
   const hot = shard.storage.create(1, '/data/hot-0', CONFIG)
@@ -266,9 +258,8 @@ test('a reader that goes through an old log does not throw out what others read 
 })
 
 test('all memory comes back when everything is released and closed', async () => {
-  const disk = newDisk()
-  const shard = await openShard(disk, { chunkBytes: 4096, readBytes: 4096 })
-  const log = shard.storage.create(1, '/data/t-0', { ...CONFIG, segmentBytes: 20_000 })
+  const disk = newDisk(5)
+  const { shard, log } = await openLog(disk, { chunkBytes: 4096, readBytes: 4096 }, { segmentBytes: 20_000 })
   for (let at = 0; at < 100; at++) append(log, makeBatch(1, 900, at))
   await makeDurable(shard, log)
   await readAll(log)
@@ -281,7 +272,7 @@ test('all memory comes back when everything is released and closed', async () =>
 })
 
 test('after a clean stop the next start replays states only', async () => {
-  const disk = newDisk()
+  const disk = newDisk(5)
   const settings = { arenaBytes: 128 << 20, journalFileBytes: 16 << 20 }
   let shard = await openShard(disk, settings)
   const log = shard.storage.create(1, '/data/t-0', CONFIG)
@@ -299,7 +290,7 @@ test('after a clean stop the next start replays states only', async () => {
 })
 
 test('journal files that a full disk left empty are made whole at the next start with room', async () => {
-  const disk = newDisk()
+  const disk = newDisk(5)
   const settings = { journalFileBytes: 64 * 1024, journalFileCount: 4, blockBytesMax: 16 * 1024 }
   let shard = await openShard(disk, settings)
   shard.storage.create(1, '/data/topics/t-1', CONFIG)
