@@ -4,7 +4,7 @@
 // messages, and fields can be added.
 
 import { ErrorCode } from '../../protocol/errors.ts'
-import { message, string } from '../../protocol/schema.ts'
+import { bytes, message } from '../../protocol/schema.ts'
 import type { Api, CallContext } from '../handlers/api.ts'
 import type { ShardContext } from '../shard/context.ts'
 import type { PeerAddress } from './commands.ts'
@@ -38,15 +38,12 @@ export interface ProducerIdAnswer extends Outcome {
   readonly count?: number
 }
 
-const ClusterCallRequest = message('MillraceClusterCallRequest', { versions: '0', flexible: 'none' }, { body: string })
-const ClusterCallResponse = message(
-  'MillraceClusterCallResponse',
-  { versions: '0', flexible: 'none' },
-  { body: string },
-)
+// Not a string: that ends at 32767 bytes, and a registration is answered with the addresses of all brokers.
+const ClusterCallRequest = message('MillraceClusterCallRequest', { versions: '0', flexible: 'none' }, { body: bytes })
+const ClusterCallResponse = message('MillraceClusterCallResponse', { versions: '0', flexible: 'none' }, { body: bytes })
 
 interface Body {
-  readonly body: string
+  readonly body: Uint8Array
 }
 
 const OWN_CALL: CallContext = {
@@ -66,14 +63,31 @@ export const clusterCall: Api<Body, Body> = {
     throw new Error('not for clients')
   },
   async serve(shard, _call, request) {
-    return { body: JSON.stringify(await answer(shard, JSON.parse(request.body) as ClusterAsk)) }
+    return { body: encoded(await answer(shard, decoded(request.body) as ClusterAsk)) }
   },
 }
 
-/** @returns the answer of the controller; NOT_CONTROLLER when there is none now */
+/**
+ * @returns the answer of the controller; NOT_CONTROLLER when there is none now, UNKNOWN_SERVER_ERROR when it makes no sense
+ * @throws Error with the words of a broker that failed over it
+ */
 export async function askCluster<A extends Outcome>(shard: ShardContext, ask: ClusterAsk): Promise<A> {
-  const { body } = await shard.askController(clusterCall, OWN_CALL, { body: JSON.stringify(ask) })
-  return JSON.parse(body) as A
+  const { body } = await shard.askController(clusterCall, OWN_CALL, { body: encoded(ask) })
+  return (parsed(body) ?? unclear(ask)) as A
+}
+
+/** @returns undefined for what is no answer */
+function parsed(body: Uint8Array): Outcome | undefined {
+  try {
+    const answer = decoded(body) as Outcome | null
+    return Number.isInteger(answer?.error) ? (answer as Outcome) : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function unclear({ type }: ClusterAsk): Outcome {
+  return { error: ErrorCode.UNKNOWN_SERVER_ERROR, message: `the answer of the controller to ${type} makes no sense` }
 }
 
 async function answer(shard: ShardContext, ask: ClusterAsk): Promise<Outcome> {
@@ -94,5 +108,17 @@ async function answer(shard: ShardContext, ask: ClusterAsk): Promise<Outcome> {
       const block = await controller.allocateProducerIds()
       return 'error' in block ? block : { error: ErrorCode.NONE, ...block }
     }
+    default: {
+      const { type } = ask as { readonly type: unknown }
+      return { error: ErrorCode.UNSUPPORTED_VERSION, message: `this controller knows nothing of ${type}` }
+    }
   }
+}
+
+function encoded(value: ClusterAsk | Outcome): Uint8Array {
+  return Buffer.from(JSON.stringify(value))
+}
+
+function decoded(body: Uint8Array): unknown {
+  return JSON.parse(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString())
 }

@@ -294,10 +294,15 @@ export class ClusterNode {
     ].filter((ask) => ask !== undefined)
     return new Promise((resolve, reject) => {
       let left = asks.length
+      const answered = (answer: RegisterAnswer): void => {
+        if (DECIDING.has(answer.error) || --left === 0) resolve(answer)
+      }
       for (const ask of asks) {
-        ask.then((answer) => {
-          if (DECIDING.has(answer.error) || --left === 0) resolve(answer)
-        }, reject)
+        ask.then(answered, (error: unknown) => {
+          if (error instanceof OperatorError) reject(error)
+          // Another broker's failure is not ours: it is asked again.
+          else answered({ error: ErrorCode.UNKNOWN_SERVER_ERROR, message: String(error) })
+        })
       }
     })
   }

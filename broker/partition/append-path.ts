@@ -6,7 +6,7 @@
 // leadership is lost, everybody who waits is told at once; the data may survive or not.
 
 import { ErrorCode } from '../../protocol/errors.ts'
-import { lastOffsetDeltaOf, producerIdOf } from '../../protocol/records/batch.ts'
+import { BATCH_HEADER_BYTES, lastOffsetDeltaOf, producerIdOf } from '../../protocol/records/batch.ts'
 import type { GroupLog } from '../../storage/log.ts'
 import { type AppendResult, type AppendSink, appendDone, appendRefused, type LeaderHint, notLeader } from './append.ts'
 import type { PartitionHost } from './host.ts'
@@ -48,7 +48,10 @@ interface Waiting {
 
 /** An append that could not be made at once: something asynchronous stands before it. */
 interface Queued {
+  /** Ours, unless its outcome is on the way already: then the bytes may be the caller's again, and only its length counts. */
   readonly batch: Uint8Array
+  /** Our own copy of at least the batch's header. */
+  readonly header: Uint8Array
   readonly requiresAll: boolean
   readonly sink: AppendSink
   readonly slot: number
@@ -82,7 +85,7 @@ export class AppendPath {
     const { host, rules } = this.#owner
     const refusal = this.#refusal(requiresAll)
     if (refusal !== undefined) {
-      sink.appended(slot, refusal)
+      this.#refuse(batch, refusal, sink, slot)
       return
     }
     if (batch.length > host.batchBytesMax) {
@@ -92,13 +95,15 @@ export class AppendPath {
     }
     if (this.#queue !== undefined || !host.canAccept(batch.length)) {
       // Not slice(): of a Buffer that would be another view of the bytes that are about to change.
-      this.#enqueue({ batch: new Uint8Array(batch), requiresAll, sink, slot, outcome: undefined })
+      const copy = new Uint8Array(batch)
+      this.#enqueue({ batch: copy, header: copy, requiresAll, sink, slot, outcome: undefined })
       return
     }
     const outcome = validateBatch(batch, rules, host.clock.nowMs())
     if (outcome instanceof Promise) {
       // The validation works on its own copy of what it needs; the queue keeps the order of the batches behind it.
-      this.#enqueue({ batch, requiresAll, sink, slot, outcome })
+      const header = new Uint8Array(batch.subarray(0, BATCH_HEADER_BYTES))
+      this.#enqueue({ batch, header, requiresAll, sink, slot, outcome })
       return
     }
     this.#appendValidated(outcome, requiresAll, sink, slot)
@@ -116,7 +121,7 @@ export class AppendPath {
     }
     const outcome: ValidationOutcome = { error: ErrorCode.NONE, batch, logAppendTimeMs: -1 }
     if (this.#queue !== undefined || !this.#owner.host.canAccept(batch.length)) {
-      this.#enqueue({ batch, requiresAll: false, sink, slot, outcome })
+      this.#enqueue({ batch, header: batch, requiresAll: false, sink, slot, outcome })
       return
     }
     this.#appendValidated(outcome, false, sink, slot)
@@ -194,7 +199,17 @@ export class AppendPath {
     if (holding !== undefined) for (const { sink, slot } of holding) sink.appended(slot, refusal)
     for (let at = waitingAt; at < waiting.length; at++) waiting[at]!.sink.appended(waiting[at]!.slot, refusal)
     if (queue === undefined) return
-    for (let at = queueAt; at < queue.length; at++) queue[at]!.sink.appended(queue[at]!.slot, refusal)
+    for (let at = queueAt; at < queue.length; at++) {
+      const { header, sink, slot } = queue[at]!
+      this.#refuse(header, refusal, sink, slot)
+    }
+  }
+
+  /** Not for anything about the batch itself: it may come again. */
+  #refuse(header: Uint8Array, refusal: AppendResult, sink: AppendSink, slot: number): void {
+    const { host, log } = this.#owner
+    host.refusedSequences.add(log.groupId, header)
+    sink.appended(slot, refusal)
   }
 
   #refusal(requiresAll: boolean): AppendResult | undefined {
@@ -241,7 +256,7 @@ export class AppendPath {
   async #workQueue(queue: Queued[]): Promise<void> {
     const { host, rules } = this.#owner
     for (; this.#queueAt < queue.length; this.#queueAt++) {
-      const { batch, requiresAll, sink, slot, outcome } = queue[this.#queueAt]!
+      const { batch, header, requiresAll, sink, slot, outcome } = queue[this.#queueAt]!
       while (!host.canAccept(batch.length)) {
         await new Promise<void>((resolve) => host.onRoom(resolve))
         if (this.#queue !== queue) return
@@ -249,7 +264,7 @@ export class AppendPath {
       const checked = await (outcome ?? validateBatch(batch, rules, host.clock.nowMs()))
       if (this.#queue !== queue) return
       const refusal = this.#refusal(requiresAll)
-      if (refusal !== undefined) sink.appended(slot, refusal)
+      if (refusal !== undefined) this.#refuse(header, refusal, sink, slot)
       else this.#appendValidated(checked, requiresAll, sink, slot)
     }
     this.#queue = undefined
@@ -281,6 +296,14 @@ export class AppendPath {
       if (check.kind === 'error') {
         this.#refuseSequence(appendRefused(check.error, check.reason, log.logStartOffset), sink, slot)
         return
+      }
+      if (!host.refusedSequences.isEmpty && !producers.knows(producerIdOf(batch, 0))) {
+        const expected = host.refusedSequences.earlierThan(log.groupId, batch)
+        if (expected !== undefined) {
+          const reason = `The batch with sequence ${expected} was refused and has to come first.`
+          sink.appended(slot, appendRefused(ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER, reason, log.logStartOffset))
+          return
+        }
       }
     }
     const baseOffset = log.logEndOffset

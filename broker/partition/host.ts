@@ -4,6 +4,7 @@
 
 import type { Clock, Logger } from '../environment.ts'
 import type { NodeId, Role } from '../raft/types.ts'
+import type { RefusedSequences } from './refused-sequences.ts'
 
 /** What the partitions of a shard share. */
 export interface PartitionHost {
@@ -25,6 +26,7 @@ export interface PartitionHost {
   appending(bytes: number): void
   /** What canAccept() would never say yes to: the shard's memory is too small for it. */
   readonly batchBytesMax: number
+  readonly refusedSequences: RefusedSequences
   readonly producerIdExpirationMs: number
   /** Decompressed bytes that the shard is willing to look at for one batch. */
   readonly decompressedBytesMax: number

@@ -128,6 +128,10 @@ export class ProducerState {
     return this.#producers?.size ?? 0
   }
 
+  knows(producerId: number): boolean {
+    return this.#producers?.has(producerId) === true
+  }
+
   /**
    * Whether a validated batch with a producer id may be appended now.
    * @param firstMustBeZero transactions v2 (Produce v12 and later): a transactional batch of a producer unknown here must

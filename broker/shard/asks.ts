@@ -61,6 +61,8 @@ const CONTROLLER_WAIT_MS = 4000
 const CONTROLLER_LOOK_MS = 25
 /** No broker takes longer to answer another one. */
 const PEER_ANSWER_MS_MAX = 35_000
+/** How often an answer that found its link full looks for room. */
+const ROOM_LOOK_MS = 10
 
 export class Asks {
   readonly #options: AsksOptions
@@ -149,13 +151,14 @@ export class Asks {
   }
 
   #askPeer(nodeId: number, shardId: number, api: AnyApi, call: CallContext, request: unknown, flags: number) {
+    // Before the message is begun: what cannot be encoded must not leave one open.
+    const body = encoded(api.request, call.version, request)
     const message = this.#options.links?.begin(nodeId, shardId, PeerKind.ASK)
     if (message === undefined) return Promise.reject(new BrokerUnreachable(nodeId))
     const id = this.#options.nextId()
     message.i32(id).f64(this.#life).u8(flags).i32(call.apiKey).i32(call.version).i32(call.connectionId)
     message.text(call.clientId).text(call.clientHost).text(call.principal).text(call.listenerName)
-    message.bytes(encoded(api.request, call.version, request))
-    if (!message.end()) return Promise.reject(new BrokerUnreachable(nodeId))
+    if (!message.bytes(body).end()) return Promise.reject(new BrokerUnreachable(nodeId))
     this.#options.wantsFlush()
     return new Promise<object | typeof NOT_HERE>((resolve, reject) => {
       const timer = this.#clock.after(PEER_ANSWER_MS_MAX, () => {
@@ -207,13 +210,21 @@ export class Asks {
       listenerName: reader.text() ?? '',
     }
     const body = Buffer.from(reader.rest())
-    this.#serve(flags, call, body, true, (status, bytes) => {
-      const message = this.#options.links?.begin(link.nodeId, link.shardId, PeerKind.ANSWER)
-      // Without a connection the asker learns from its own side that no answer will come.
-      if (message === undefined) return
-      message.i32(id).f64(life).u8(status).bytes(bytes).end()
+    this.#serve(flags, call, body, true, (status, bytes) => this.#answerPeer(link, id, life, status, bytes))
+  }
+
+  #answerPeer(link: LinkInfo, id: number, life: number, status: number, bytes: Uint8Array): void {
+    const { links } = this.#options
+    // When the connection broke, the asker learned from its own side that no answer will come.
+    if (links?.linkInfo(link.nodeId, link.shardId) !== link) return
+    const message = links.begin(link.nodeId, link.shardId, PeerKind.ANSWER)
+    if (message === undefined) {
+      this.#clock.after(ROOM_LOOK_MS, () => this.#answerPeer(link, id, life, status, bytes))
+    } else if (message.i32(id).f64(life).u8(status).bytes(bytes).end()) {
       this.#options.wantsFlush()
-    })
+    } else if (status === ANSWERED) {
+      this.#answerPeer(link, id, life, FAILED, Buffer.from('the answer is larger than a message between brokers'))
+    }
   }
 
   #serve(

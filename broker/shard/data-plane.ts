@@ -9,6 +9,7 @@ import type { FrameMemory } from '../net/connection.ts'
 import { type AppendResult, type AppendSink, appendRefused, type RecordError } from '../partition/append.ts'
 import type { Partition, Watcher } from '../partition/partition.ts'
 import { type PartitionRead, type PartitionReadResult, readRefused } from '../partition/read.ts'
+import type { RefusedSequences } from '../partition/refused-sequences.ts'
 import { shardOf } from './placement.ts'
 import type { Post } from './post.ts'
 import { Kind, type WireReader } from './wire.ts'
@@ -37,6 +38,7 @@ export interface DataPlaneOptions {
   partition(groupId: number): Partition | undefined
   /** Why partition() knows nothing of a group: deleted, or led elsewhere. */
   whyMissing(groupId: number): Exclude<ErrorCode, typeof ErrorCode.NONE>
+  readonly refusedSequences: RefusedSequences
 }
 
 export interface ReadSink {
@@ -86,9 +88,7 @@ export class DataPlane {
   ): void {
     const owner = shardOf(groupId, this.#options.shardCount)
     if (owner === this.#options.shardId) {
-      const partition = this.#options.partition(groupId)
-      if (partition === undefined) sink.appended(slot, appendRefused(this.#options.whyMissing(groupId)))
-      else partition.append(batch, requiresAll, sink, slot)
+      this.#appendHere(groupId, batch, requiresAll, sink, slot)
       return
     }
     this.#appendAt(owner, groupId, batch, requiresAll, memory, sink, slot)
@@ -141,9 +141,18 @@ export class DataPlane {
     const length = reader.i32()
     const batch = at < 0 ? reader.rest() : this.#options.arenas[from]!.subarray(at, at + length)
     const sink = new RemoteAppendSink(this.#options.post(), from)
-    const partition = this.#options.partition(groupId)
-    if (partition === undefined) sink.appended(id, appendRefused(this.#options.whyMissing(groupId)))
-    else partition.append(batch, requiresAll, sink, id)
+    this.#appendHere(groupId, batch, requiresAll, sink, id)
+  }
+
+  #appendHere(groupId: number, batch: Uint8Array, requiresAll: boolean, sink: AppendSink, slot: number): void {
+    const { partition, whyMissing, refusedSequences } = this.#options
+    const here = partition(groupId)
+    if (here !== undefined) {
+      here.append(batch, requiresAll, sink, slot)
+      return
+    }
+    refusedSequences.add(groupId, batch)
+    sink.appended(slot, appendRefused(whyMissing(groupId)))
   }
 
   onAppended(id: number, reader: WireReader): void {

@@ -4,6 +4,7 @@ import type { ShardStorage } from '../../storage/shard-storage.ts'
 import type { BrokerConfig } from '../config.ts'
 import type { Environment } from '../environment.ts'
 import type { PartitionHost } from '../partition/partition.ts'
+import type { RefusedSequences } from '../partition/refused-sequences.ts'
 import type { DiskSpace } from './disk-space.ts'
 import type { FrameMemories } from './frame-memory.ts'
 
@@ -13,6 +14,7 @@ export interface PartitionHostOptions {
   storage(): ShardStorage
   readonly diskSpace: DiskSpace
   readonly memories: FrameMemories
+  readonly refusedSequences: RefusedSequences
   /** What reads may hold until their sockets have taken it. */
   readonly lendBytesMax: number
 }
@@ -38,6 +40,7 @@ export function partitionHost(options: PartitionHostOptions): PartitionHost {
       return storage().batchBytesMax
     },
     onRoom: (call) => memories.onRoom(call),
+    refusedSequences: options.refusedSequences,
     producerIdExpirationMs: config.producerIdExpirationMs,
     decompressedBytesMax: config.socketRequestMaxBytes,
   }

@@ -345,8 +345,10 @@ export class Partitions {
     if (image.adding.length === 0 && image.removing.length === 0) return
     partition.isCompleting = true
     const again = (): void => {
-      partition.isCompleting = false
-      if (partition.isLeader) this.reconciled(partition)
+      this.#options.environment.clock.after(ASK_AGAIN_MS, () => {
+        partition.isCompleting = false
+        if (partition.isLeader) this.reconciled(partition)
+      })
     }
     const ask = {
       type: 'complete-reassignment',
@@ -354,7 +356,7 @@ export class Partitions {
       targetReplicas: targetReplicas(image),
     } as const
     askCluster(this.#options.shard, ask).then(({ error }) => {
-      if (error !== ErrorCode.NONE) this.#options.environment.clock.after(ASK_AGAIN_MS, again)
+      if (error !== ErrorCode.NONE) again()
     }, again)
   }
 

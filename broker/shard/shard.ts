@@ -23,6 +23,7 @@ import { FetchSessions } from '../handlers/fetch-sessions.ts'
 import type { FrameMemory } from '../net/connection.ts'
 import type { StreamSocket } from '../net/stream-socket.ts'
 import { type GroupLagFigures, ShardMetrics } from '../observe/shard-metrics.ts'
+import { RefusedSequences } from '../partition/refused-sequences.ts'
 import { Replication } from '../replication/driver.ts'
 import type { ShardLinks } from '../replication/link-types.ts'
 import { Asks } from './asks.ts'
@@ -126,6 +127,7 @@ export class Shard implements DataShard {
     const image = (): MetadataImage => this.image
     const nextId = (): number => this.#id()
     const wantsFlush = (): void => this.#scheduleFlush()
+    const refusedSequences = new RefusedSequences(environment.clock)
     this.data = new DataPlane({
       shardId,
       shardCount,
@@ -140,6 +142,7 @@ export class Shard implements DataShard {
         this.image.partitionByGroup(groupId) === undefined
           ? ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
           : ErrorCode.NOT_LEADER_OR_FOLLOWER,
+      refusedSequences,
     })
     this.links =
       options.peer === undefined
@@ -170,6 +173,7 @@ export class Shard implements DataShard {
         storage: () => this.#storage,
         diskSpace: this.#diskSpace,
         memories: this.#memories,
+        refusedSequences,
         lendBytesMax: options.arena.capacityBytes / 4,
       }),
       leaders: this.#leaders,

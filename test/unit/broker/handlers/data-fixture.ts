@@ -6,6 +6,7 @@ import { BrokerConfig } from '../../../../broker/config.ts'
 import type { GroupCoordinator } from '../../../../broker/groups/coordinator.ts'
 import type { Api, CallContext } from '../../../../broker/handlers/api.ts'
 import { FetchSessions } from '../../../../broker/handlers/fetch-sessions.ts'
+import { RefusedSequences } from '../../../../broker/partition/refused-sequences.ts'
 import type { DataShard } from '../../../../broker/shard/context.ts'
 import { DataPlane } from '../../../../broker/shard/data-plane.ts'
 import { ErrorCode } from '../../../../protocol/errors.ts'
@@ -48,6 +49,7 @@ export class DataBench {
       },
       partition: (groupId) => this.partitions.get(groupId)?.partition,
       whyMissing: () => ErrorCode.NOT_LEADER_OR_FOLLOWER,
+      refusedSequences: new RefusedSequences(this.clock),
     })
     const bench = this
     let session = 0

@@ -5,6 +5,7 @@ import type { AppendResult, AppendSink } from '../../../../broker/partition/appe
 import type { PartitionReplica } from '../../../../broker/partition/host.ts'
 import { Partition } from '../../../../broker/partition/partition.ts'
 import type { PartitionRead, PartitionReadResult } from '../../../../broker/partition/read.ts'
+import { RefusedSequences } from '../../../../broker/partition/refused-sequences.ts'
 import { EntryKind, NOBODY, type NodeId, type Role } from '../../../../broker/raft/types.ts'
 import { effectiveTopicConfig, type TopicConfig } from '../../../../broker/topic-config.ts'
 import type { ErrorCode } from '../../../../protocol/errors.ts'
@@ -12,8 +13,7 @@ import { errorName } from '../../../../protocol/errors.ts'
 import { offsetSpanOf } from '../../../../protocol/records/batch.ts'
 import { encodeBatch } from '../../../../protocol/records/record.ts'
 import type { GroupLog } from '../../../../storage/log.ts'
-import { SimulatedDisk } from '../../../sim/disk.ts'
-import { CONFIG, openShard, type Shard, settle } from '../../storage/harness.ts'
+import { CONFIG, newDisk, openShard, type Shard, settle } from '../../storage/harness.ts'
 import { ManualClock, silent } from '../cluster/fixture.ts'
 
 export { settle }
@@ -35,6 +35,7 @@ export class FakeReplica implements PartitionReplica {
   leaderId: NodeId = NOBODY
   term = 0
   memberIds: NodeId[] = [HERE, 2, 3]
+  holdsRecords = true
   isr: number[] = [HERE, 2, 3]
   matchIndexes = new Map<NodeId, number>()
   /** Up to here any number of members holds the log that more than a commit asks for; undefined: all of it. */
@@ -53,6 +54,10 @@ export class FakeReplica implements PartitionReplica {
 
   get canServeReads(): boolean {
     return this.isLeader || this.ledLast
+  }
+
+  get copyCount(): number {
+    return this.memberIds.length
   }
 
   inSync(): readonly number[] {
@@ -203,7 +208,7 @@ export async function bench(
   overrides: Record<string, string> = {},
   about: { topic?: string; topicId?: string } = {},
 ): Promise<Bench> {
-  const storage = await openShard(new SimulatedDisk({ seed: 1, directories: ['/data'] }))
+  const storage = await openShard(newDisk(1))
   const log = storage.storage.create(7, '/data/t-0', CONFIG)
   const clock = new ManualClock()
   let room = true
@@ -222,6 +227,7 @@ export async function bench(
     lent: () => {},
     appending: () => {},
     batchBytesMax: 1 << 20,
+    refusedSequences: new RefusedSequences(clock),
     producerIdExpirationMs: 86_400_000,
     decompressedBytesMax: 1 << 20,
   })

@@ -2,7 +2,9 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import type { Clock } from '../../../../broker/environment.ts'
 import { Partition, type PartitionHost } from '../../../../broker/partition/partition.ts'
+import { RefusedSequences } from '../../../../broker/partition/refused-sequences.ts'
 import type { Replica } from '../../../../broker/replication/replica.ts'
 import { foundingSnapshot } from '../../../../broker/replication/snapshot-blob.ts'
 import { ErrorCode } from '../../../../protocol/errors.ts'
@@ -14,8 +16,9 @@ import { Answers, configOf, records } from './fixture.ts'
 
 const GROUP = 1
 
+const CLOCK: Clock = { nowMs: () => 0, monotonicMs: () => 0, after: () => assert.fail(), soon: () => assert.fail() }
 const HOST: PartitionHost = {
-  clock: { nowMs: () => 0, monotonicMs: () => 0, after: () => assert.fail(), soon: () => assert.fail() },
+  clock: CLOCK,
   logger: silent,
   refusesWrites: false,
   canAccept: () => true,
@@ -24,6 +27,7 @@ const HOST: PartitionHost = {
   lent: () => {},
   appending: () => {},
   batchBytesMax: 1 << 20,
+  refusedSequences: new RefusedSequences(CLOCK),
   producerIdExpirationMs: 86_400_000,
   decompressedBytesMax: 1 << 20,
 }

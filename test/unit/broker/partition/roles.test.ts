@@ -578,3 +578,55 @@ test('leadership goes to a broker that is in sync, and the answer is that of Ele
   replica.isr = [1]
   assert.equal(nameOf(await partition.transferLeadership(2)), 'PREFERRED_LEADER_NOT_AVAILABLE')
 })
+
+test('a batch of a new producer does not take the place of one that was refused before it', async () => {
+  const { replica, answers, append } = await bench()
+  replica.follows(2, 1)
+  append(0, records(3, 0))
+  append(1, records(2, 3))
+  replica.leads(2)
+  append(2, records(1, 5))
+  assert.deepEqual(answers.text, [
+    '0 NOT_LEADER_OR_FOLLOWER -1',
+    '1 NOT_LEADER_OR_FOLLOWER -1',
+    '2 OUT_OF_ORDER_SEQUENCE_NUMBER -1',
+  ])
+  append(3, records(3, 0))
+  append(4, records(2, 3))
+  append(5, records(1, 5))
+  replica.commit()
+  assert.deepEqual(answers.text.slice(3), ['3 NONE 0', '4 NONE 3', '5 NONE 5'])
+})
+
+test('a producer whose first batches were refused long ago begins with any sequence', async () => {
+  const { replica, answers, append, clock } = await bench()
+  replica.follows(2, 1)
+  append(0, records(3, 0))
+  replica.leads(2)
+  clock.advance(31_000)
+  append(1, records(1, 3))
+  replica.commit()
+  assert.deepEqual(answers.text.slice(1), ['1 NONE 0'])
+})
+
+test('a batch that was refused in the queue comes before those behind it, also when it leads again', async () => {
+  const made = await bench()
+  const { replica, answers, append } = made
+  replica.leads(1)
+  made.room = false
+  append(0, records(1, 0))
+  replica.follows(2, 2)
+  made.room = true
+  await settle(5)
+  replica.leads(3)
+  append(1, records(1, 1))
+  append(2, records(1, 0))
+  append(3, records(1, 1))
+  replica.commit()
+  assert.deepEqual(answers.text, [
+    '0 NOT_LEADER_OR_FOLLOWER -1',
+    '1 OUT_OF_ORDER_SEQUENCE_NUMBER -1',
+    '2 NONE 0',
+    '3 NONE 1',
+  ])
+})

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { PartitionRead, PartitionReadResult } from '../../../../broker/partition/read.ts'
+import { RefusedSequences } from '../../../../broker/partition/refused-sequences.ts'
 import { DataPlane } from '../../../../broker/shard/data-plane.ts'
 import type { Post } from '../../../../broker/shard/post.ts'
 import { Kind, WireReader, WireWriter } from '../../../../broker/shard/wire.ts'
@@ -26,6 +27,7 @@ class TwoShards {
           post: () => this.#post(shardId),
           partition: (groupId) => (shardId === 1 && groupId === 7 ? owned.partition : undefined),
           whyMissing: () => ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+          refusedSequences: new RefusedSequences(owned.clock),
         }),
     )
   }
