@@ -182,6 +182,8 @@ export class Cleanup {
       // A group that never had a file has no directory, and perhaps none above it.
       const parent = parentOf(removal.directory)
       if ((await disk.stat(parent)) !== undefined) await disk.syncDirectory(parent)
+      // Stopped meanwhile: the next start finds the removal begun, and ends it.
+      if (this.#options.journal.isClosed) return
       const { groupId, incarnation } = removal
       this.#options.journal.begin(undefined, 0, RecordType.REMOVED, 0, 0, 0, groupId, 0, incarnation, 0)
       this.removals.delete(incarnation)

@@ -357,6 +357,11 @@ export class Journal<M extends RoundMember> {
     while (this.#live.length > 1) this.#aside.push(this.#live.shift()!)
   }
 
+  /** close() was called: nothing may be appended any more. */
+  get isClosed(): boolean {
+    return this.#closed
+  }
+
   /** Waits for everything appended so far, then for the background, and closes the files. */
   async close(): Promise<void> {
     try {

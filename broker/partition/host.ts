@@ -46,6 +46,10 @@ export interface PartitionReplica {
   readonly term: number
   /** Everybody the log is replicated to, this replica included. */
   readonly memberIds: readonly NodeId[]
+  /** How many of them store the records. */
+  readonly copyCount: number
+  /** A member that stores the records: what it holds may be read. */
+  readonly holdsRecords: boolean
   /** Broker ids of the members that are alive and hold what is committed, this one included; empty unless it leads. */
   inSync(): readonly number[]
   /** Of a leader: up to which index a member is known to hold the log. */

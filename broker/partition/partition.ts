@@ -136,7 +136,7 @@ export class Partition implements ReplicaOwner, AppendOwner {
   }
 
   #wantedOf(replica: PartitionReplica): number {
-    return Math.min(this.#minInsyncReplicas, replica.memberIds.length)
+    return Math.min(this.#minInsyncReplicas, replica.copyCount)
   }
 
   watchHeld(isWanted: boolean): void {
@@ -330,7 +330,8 @@ export class Partition implements ReplicaOwner, AppendOwner {
   checkReader(currentLeaderEpoch: number, fromFollower: boolean): ErrorCode {
     if (this.isDeleted) return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
     const replica = this.#replica
-    const mayServe = replica !== undefined && (replica.isLeader || fromFollower || replica.canServeReads)
+    const mayServe =
+      replica !== undefined && (replica.isLeader || (fromFollower && replica.holdsRecords) || replica.canServeReads)
     return mayServe ? this.#checkEpoch(currentLeaderEpoch) : ErrorCode.NOT_LEADER_OR_FOLLOWER
   }
 

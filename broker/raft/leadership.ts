@@ -285,8 +285,19 @@ export class Leadership {
       // Trimmed away: a snapshot follows. Otherwise a failed read, tried again at the peer's next sign of life.
       if (peer.nextIndex < this.#group.log.firstIndex) this.#sendAppend(peer, false)
     } else if (first.index <= peer.nextIndex && lastIndexOf(first) >= peer.nextIndex && !this.#isPaused(peer)) {
-      this.#sendEntries(peer, entries)
+      const sendable = upTo(entries, this.#lastIndexFor(peer))
+      if (sendable.length > 0) this.#sendEntries(peer, sendable)
     }
+  }
+
+  /**
+   * How far a peer may have our log. A witness only what our disk holds: with entries that we and all others have lost, it would vote for
+   * none of those who can lead.
+   */
+  #lastIndexFor(peer: Progress): LogIndex {
+    const { log } = this.#group
+    if (log.membership.witnesses.length === 0 || !log.isWitness(peer.id)) return log.lastIndex
+    return Math.min(log.durableIndex, log.lastIndex)
   }
 
   #isPaused(peer: Progress): boolean {
@@ -296,19 +307,21 @@ export class Leadership {
 
   /** Entries and the commit index, as far as it has not been sent them. */
   #sendNews(peer: Progress): void {
-    this.#sendAppend(peer, peer.commitSent < this.#group.log.commitIndex)
+    const known = Math.min(this.#group.log.commitIndex, this.#lastIndexFor(peer))
+    this.#sendAppend(peer, peer.commitSent < known)
   }
 
   /** @param evenIfEmpty also when there is nothing but the commit index to tell */
   #sendAppend(peer: Progress, evenIfEmpty: boolean): void {
     const { log } = this.#group
     const { appendEntriesMax, appendBytesMax } = this.#group.settings.options
+    const lastIndex = this.#lastIndexFor(peer)
     while (!this.#isPaused(peer)) {
       if (peer.nextIndex < log.firstIndex) {
         this.#sendSnapshot(peer)
         return
       }
-      if (peer.nextIndex > log.lastIndex) {
+      if (peer.nextIndex > lastIndex) {
         if (evenIfEmpty) this.#sendEntries(peer, NO_ENTRIES)
         return
       }
@@ -319,7 +332,10 @@ export class Leadership {
         this.loads.push({ to: peer.id, firstIndex: peer.nextIndex })
         return
       }
-      this.#sendEntries(peer, entries)
+      const sendable = upTo(entries, lastIndex)
+      if (sendable.length === 0 && !evenIfEmpty) return
+      this.#sendEntries(peer, sendable)
+      if (sendable.length < entries.length) return
       evenIfEmpty = false
     }
   }
@@ -357,4 +373,11 @@ export class Leadership {
     this.#group.send(peer.id, { type: 'snapshot', term, index, indexTerm, membershipIndex, membership, ref })
     peer.becomeSnapshot(index)
   }
+}
+
+/** The entries that end at `lastIndex` or before, the same list when all do. */
+function upTo(entries: readonly Entry[], lastIndex: LogIndex): readonly Entry[] {
+  let count = entries.length
+  while (count > 0 && lastIndexOf(entries[count - 1]!) > lastIndex) count -= 1
+  return count === entries.length ? entries : entries.slice(0, count)
 }

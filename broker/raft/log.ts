@@ -111,6 +111,12 @@ export class RaftLog {
     return this.#earlier === undefined
   }
 
+  /** Stores no payloads: by the membership in force, or by the committed one, which it may be about to leave. */
+  isWitness(id: NodeId): boolean {
+    if (this.membership.isWitness(id)) return true
+    return this.#earlier !== undefined && this.#earlier[0]!.membership.isWitness(id)
+  }
+
   /**
    * May stand for election: by the membership in force, or by one before it that may still be the committed one. Who is left
    * out by an entry that nobody else holds yet may be the only one who can bring the change to its end (4.2.2, figure 4.6).

@@ -24,7 +24,7 @@ export interface MembershipOptions {
   readonly commitSize?: number | undefined
   readonly outgoingElectionSize?: number | undefined
   readonly outgoingCommitSize?: number | undefined
-  /** Those of the voters, of either half, that vote and acknowledge but store no payload: they never lead. */
+  /** Members that store no payload, voters of either half or learners about to be ones: they acknowledge and vote, and never lead. */
   readonly witnesses?: readonly NodeId[] | undefined
 }
 
@@ -66,7 +66,7 @@ export class Membership {
     for (const half of [voters, outgoing]) {
       invariant(half.length === 0 || half.some((id) => !this.isWitness(id)), 'a voter stores payloads', half.length)
     }
-    for (const id of this.witnesses) invariant(this.isVoter(id), 'a witness is a voter', id)
+    for (const id of this.witnesses) invariant(this.isMember(id), 'a witness is a member', id)
   }
 
   /** A change is half done: both halves decide. */
@@ -174,7 +174,12 @@ export class Membership {
 
   /** The same members in the same roles, in whatever order they were named. */
   equals(other: Membership): boolean {
-    return this === other || (this.hasSameVoters(other) && areSameSets(this.learners, other.learners))
+    return (
+      this === other ||
+      (this.hasSameVoters(other) &&
+        areSameSets(this.learners, other.learners) &&
+        areSameSets(this.witnesses, other.witnesses))
+    )
   }
 
   /** Equal but for the learners: no quorum differs. */
@@ -182,10 +187,14 @@ export class Membership {
     return (
       areSameSets(this.voters, other.voters) &&
       areSameSets(this.outgoing, other.outgoing) &&
-      areSameSets(this.witnesses, other.witnesses) &&
+      areSameSets(this.#votingWitnesses, other.#votingWitnesses) &&
       areSameSizes(this.sizes, other.sizes) &&
       areSameSizes(this.outgoingSizes, other.outgoingSizes)
     )
+  }
+
+  get #votingWitnesses(): readonly NodeId[] {
+    return this.witnesses.length === 0 ? NO_NODES : this.witnesses.filter((id) => this.isVoter(id))
   }
 
   /** The configuration between this one and `target`, in which both decide (4.3). */
@@ -196,7 +205,7 @@ export class Membership {
       commitSize: target.sizes.commit,
       outgoingElectionSize: this.sizes.election,
       outgoingCommitSize: this.sizes.commit,
-      witnesses: [...new Set([...target.witnesses, ...this.witnesses])],
+      witnesses: [...new Set([...target.witnesses, ...this.#votingWitnesses])],
     })
   }
 
@@ -205,7 +214,7 @@ export class Membership {
     return new Membership(this.voters, this.learners, NO_NODES, {
       electionSize: this.sizes.election,
       commitSize: this.sizes.commit,
-      witnesses: this.witnesses.filter((id) => this.voters.includes(id)),
+      witnesses: this.witnesses.filter((id) => this.voters.includes(id) || this.learners.includes(id)),
     })
   }
 }
@@ -305,7 +314,7 @@ export function decodeMembership(bytes: Uint8Array): Membership {
   const fits =
     areSafeSizes(voters.length, { election, commit }) &&
     areSafeSizes(outgoing.length, { election: outgoingElection, commit: outgoingCommit }) &&
-    witnesses.every((id) => voters.includes(id) || outgoing.includes(id)) &&
+    witnesses.every((id) => voters.includes(id) || outgoing.includes(id) || learners.includes(id)) &&
     [voters, outgoing].every((half) => half.length === 0 || half.some((id) => !witnesses.includes(id)))
   if (!fits) throw new MalformedMembership('its quorums do not meet', 1)
   return sharedMemberships.shared(

@@ -122,6 +122,11 @@ export class Raft implements Group {
     return this.log.membership
   }
 
+  /** Whether a peer stores no payloads: by the membership in force, or by the committed one, which it may be about to leave. */
+  isWitness(id: NodeId): boolean {
+    return this.log.isWitness(id)
+  }
+
   /** Index of the entry that put it into force. */
   get membershipIndex(): LogIndex {
     return this.log.membershipIndex
@@ -232,8 +237,8 @@ export class Raft implements Group {
    * once it is committed (4.3); other learners only: one plain entry. A leader that is no voter afterwards steps down when the
    * last entry of the change is committed. A new voter must be a learner that holds the entry that made it one: else it would
    * know of no group, not vote, and could be needed for the next election. Who must not vote later but stay is named a learner.
-   * @param options sizes of flexible quorums and witnesses; majorities and none when left out
-   * @returns refused: no voter would store payloads, or a witness would become a full voter or the reverse
+   * @param options sizes of flexible quorums and witnesses, also those among the learners; majorities and none when left out
+   * @returns refused: no voter would store payloads, a witness would become a full member, or a full voter a witness
    */
   changeMembership(
     voters: readonly NodeId[],
@@ -244,9 +249,12 @@ export class Raft implements Group {
     const log = this.log
     const current = log.membership
     const witnesses = options.witnesses ?? []
-    const keepsKinds = current.voters.every(
-      (id) => !voters.includes(id) || current.isWitness(id) === witnesses.includes(id),
-    )
+    const keepsKinds = current.members.every((id) => {
+      const isWitness = current.isWitness(id)
+      if (isWitness === witnesses.includes(id) || !(voters.includes(id) || learners.includes(id))) return true
+      // A learner that stores payloads may give that up. The log of a witness has none, and cannot become that of a full member.
+      return !isWitness && !current.isVoter(id)
+    })
     if (!voters.some((id) => !witnesses.includes(id)) || !keepsKinds) return 'refused'
     if (!log.isMembershipCommitted || current.isJoint || !this.hasCommittedInTerm) return 'busy'
     const target = new Membership(voters, learners, [], options)
@@ -267,7 +275,11 @@ export class Raft implements Group {
    */
   durable(term: Term, index: LogIndex): void {
     if (!this.log.durable(term, index) || this.#role !== 'leader') return
-    if (this.#leading !== undefined) this.#advanceCommit(this.#leading)
+    if (this.#leading !== undefined) {
+      // Witnesses wait for our disk.
+      if (this.membership.witnesses.length > 0) this.#leading.newsDue = true
+      this.#advanceCommit(this.#leading)
+    }
     // Only an entry of our own term may be counted (3.6.2); it commits all before it.
     else if (term === this.#term) this.log.commit(index)
   }

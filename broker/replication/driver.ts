@@ -27,6 +27,7 @@ import { Elections, hasNoPast } from './elections.ts'
 import { Greetings } from './greetings.ts'
 import { InSync } from './in-sync.ts'
 import type { LinkInfo, PeerLinks } from './link-types.ts'
+import { foundingMembership, MAJORITIES, type MembershipPolicy } from './membership-policy.ts'
 import { Outbox } from './outbox.ts'
 import type { LoadedEntries } from './payloads.ts'
 import { MalformedPeerBytes, PeerReader } from './peer-wire.ts'
@@ -38,6 +39,7 @@ import { Reconcile } from './reconcile.ts'
 import { type ReplicaStart, recoveredGroup } from './recovered.ts'
 import { Refusals } from './refusals.ts'
 import { Replica, type ReplicaDriver, type ReplicaOwner, type ReplicaTarget } from './replica.ts'
+import { foundingSnapshot } from './snapshot-blob.ts'
 import { Snapshots } from './snapshots.ts'
 import { type KeptMessage, Strangers } from './strangers.ts'
 import { Transfers } from './transfers.ts'
@@ -53,6 +55,8 @@ export interface ReplicationOptions {
   /** Undefined: a broker alone. */
   readonly links?: PeerLinks | undefined
   readonly shardCount?: number
+  /** Default: majorities, no witnesses. */
+  readonly membershipPolicy?: MembershipPolicy | undefined
   /** Something waits for endOfTurn(), and for the journal's flush after it. */
   wantsFlush(): void
   /** Whether the journal takes so many bytes of a leader now. Default: always. */
@@ -99,6 +103,7 @@ export class Replication implements ReplicaDriver {
   readonly #settings: RaftSettings
   readonly #links: PeerLinks | undefined
   readonly #peers: Peers
+  readonly #policy: MembershipPolicy
   readonly #replicas = new Map<number, Replica>()
   /** Replicas that something happened to since the last turn's end. */
   #dirty: Replica[] = []
@@ -133,6 +138,7 @@ export class Replication implements ReplicaDriver {
     this.#options = options
     this.#links = options.links
     this.isAlone = options.links === undefined
+    this.#policy = options.membershipPolicy ?? MAJORITIES
     const { clock, random } = options
     const silenceMs = options.silenceMs ?? SILENCE_MS
     this.#settings = new RaftSettings({
@@ -182,7 +188,7 @@ export class Replication implements ReplicaDriver {
       replica.raft.reachable(id)
       this.#markDirty(replica)
     })
-    this.#reconcile = new Reconcile({ isAlive, changed })
+    this.#reconcile = new Reconcile({ policy: this.#policy, isAlive, changed })
     this.#reads = new Reads({ hasLease: (replica) => this.hasLease(replica), changed, nowMs })
     this.#transfers = new Transfers({ isAlive, changed, nowMs })
     this.#catchUp = new CatchUp(
@@ -210,13 +216,18 @@ export class Replication implements ReplicaDriver {
 
   // Groups
 
+  /** What the log of a new group begins with. @param founders raft ids, the preferred leader first */
+  foundingSnapshot(groupId: number, founders: readonly NodeId[]): Uint8Array {
+    return foundingSnapshot(foundingMembership(this.#policy, groupId, founders))
+  }
+
   /**
    * Opens a group. The owner sees what the log holds before this returns, and nothing else before this turn ends.
    * @param start left out: the group lives on this broker alone
    */
   add(log: GroupLog, owner: ReplicaOwner, start?: ReplicaStart): Replica {
     const id = this.#nodeId
-    const raft = new Raft(this.#settings, { id, ...recoveredGroup(log, owner, id, start) })
+    const raft = new Raft(this.#settings, { id, ...recoveredGroup(log, owner, id, start, this.#policy) })
     const replica = new Replica(log, raft, owner, this)
     if (owner.snapshot !== undefined) log.snapshotProvider = replica
     this.#replicas.set(log.groupId, replica)
@@ -319,6 +330,8 @@ export class Replication implements ReplicaDriver {
     this.#isClosed = true
     this.#timer?.cancel()
     for (const replica of this.#replicas.values()) {
+      // Whoever still comes is refused: storage takes nothing any more.
+      replica.unserve()
       this.#reads.abandon(replica)
       this.#transfers.forget(replica)
     }
@@ -466,8 +479,8 @@ export class Replication implements ReplicaDriver {
     }
   }
 
-  /** The first sign of life of that shard. */
-  peerHeard(_nodeId: number, _shard: number): void {
+  /** The first sign of life of some shard. */
+  peerHeard(): void {
     this.#elections.heard()
     this.#options.wantsFlush()
   }
@@ -814,7 +827,7 @@ export class Replication implements ReplicaDriver {
     for (const replica of this.#awake) {
       replica.raft.tick()
       this.#markDirty(replica)
-      const isShort = replica.isr.length < replica.memberIds.length
+      const isShort = replica.isr.length < replica.copyCount
       if (isShort || this.#ticks % LOOK_TICKS === 0) this.#lookInSync(replica)
     }
     this.#outbox.retryAll()

@@ -72,7 +72,7 @@ export class Elections {
     const nowMs = this.#host.nowMs()
     const isNew = hasNoPast(replica)
     if (replica.raft.membership.decidesAlone(replica.raft.id)) this.#makeDue(replica)
-    else if (isNew && preferred) this.#campaign(replica, true)
+    else if (isNew && (preferred || standsIn(replica))) this.#campaign(replica, true)
     else if (isNew) this.#later.set(replica, nowMs + NEW_GROUP_MS + this.#host.random() * NEW_GROUP_MS)
     else this.#wait(replica, nowMs)
   }
@@ -186,7 +186,7 @@ export class Elections {
     let rank = 0
     for (const id of order) {
       if (id === raft.id) break
-      if (this.#host.isAlive(id, groupId)) rank += 1
+      if (!raft.membership.isWitness(id) && this.#host.isAlive(id, groupId)) rank += 1
     }
     const dueMs = nowMs + rank * RANK_MS + this.#host.random() * JITTER_MS
     this.#later.set(replica, hasNoPast(replica) ? dueMs : Math.max(dueMs, this.#graceUntilMs))
@@ -208,6 +208,13 @@ export class Elections {
       !this.#standing.has(replica)
     )
   }
+}
+
+/** The preferred replica of its group is a witness, and it is the next one. */
+function standsIn({ raft }: Replica): boolean {
+  const { voters, witnesses } = raft.membership
+  if (witnesses.length === 0 || !witnesses.includes(voters[0]!)) return false
+  return voters.find((id) => !witnesses.includes(id)) === raft.id
 }
 
 /** No leader can ever have counted on it: its log is empty and it has never voted. */

@@ -3,7 +3,7 @@
 // One per shard, made by driver.ts. As in Kafka, a member leaves when it has not caught up with the log's end for replica.lag.time.max.ms,
 // and comes back when it holds everything committed; unlike in Kafka nothing rests on it, since Raft counts its own quorums. So it is
 // looked at now and then, and at once when a broker falls silent. Only those are counted whose vote is settled: whoever sees a broker in
-// the list may stop another one.
+// the list may stop another one. And only those that hold records: a witness is no copy.
 
 import { brokerOf } from '../cluster/raft-id.ts'
 import type { Membership } from '../raft/membership.ts'
@@ -56,7 +56,7 @@ export class InSync {
     const brokers: number[] = []
     for (const id of membership.members) {
       const broker = brokerOf(id)
-      if (brokers.includes(broker)) continue
+      if (brokers.includes(broker) || membership.isWitness(id)) continue
       const counts = id === own || (isSettled(membership, id) && isSettled(committedMembership.membership, id))
       if (counts && this.#isInSync(replica, id, broker)) brokers.push(broker)
     }

@@ -4,6 +4,7 @@
 // Raft is told that the member is out of reach, and asked again when there is room, as after a break. What others say (votes, answers)
 // is lost, and whoever misses it asks again.
 
+import { invariant } from '../../protocol/invariant.ts'
 import { brokerOf } from '../cluster/raft-id.ts'
 import type { Entry, Envelope, Message, NodeId, SnapshotMessage } from '../raft/types.ts'
 import type { LinkInfo, PeerLinks } from './link-types.ts'
@@ -49,7 +50,8 @@ export class Outbox {
         continue
       }
       const { entries } = message
-      if (entries === this.loaded?.entries) {
+      // Or the first ones of them.
+      if (this.loaded !== undefined && entries[0] === this.loaded.entries[0]) {
         this.send(replica, to, message, this.loaded.payloads)
         continue
       }
@@ -74,7 +76,10 @@ export class Outbox {
     if (writer !== undefined) {
       this.messagesSent += 1
       const refuses = this.#options.refusesBatches?.()
-      writeMessage(writer, groupId, raft.id, to, message, payloads, refuses, log.logStartOffset)
+      const withoutRecords = message.type === 'append' && raft.isWitness(to)
+      // What a witness holds would be taken for the real thing.
+      if (withoutRecords) invariant(!raft.isWitness(raft.id), 'a witness sends no entries', groupId)
+      writeMessage(writer, groupId, raft.id, to, message, payloads, refuses, log.logStartOffset, withoutRecords)
       if (writer.end()) return
     }
     if (raft.isLeader) this.again(replica, to)

@@ -7,7 +7,8 @@
 //   u8 kind, u8 flags, u32 group, u32 directory epoch of the sender, u32 of the receiver, u32 term, then by kind
 //   APPEND           f64 prevIndex, u32 prevTerm, f64 commitIndex, u32 entry count, entries
 //                    flag LOG_START: before these, f64 offset where the sender's log begins
-//     an entry       u8 kind, u32 count, u32 term, u32 length, payload (a batch as the leader's journal holds it, a membership, ...)
+//     an entry       u8 kind, u32 count, u32 term, u32 length, payload (a batch as the leader's journal holds it, a membership, ...);
+//                    to a witness, a batch goes without its records
 //   APPEND_REPLY     f64 index, f64 hintIndex, u32 hintTerm; flags REJECTED, REFUSES
 //   HEARTBEAT        f64 commitIndex, f64 context; HEARTBEAT_REPLY the same
 //   VOTE_REQUEST     f64 lastIndex, u32 lastTerm; flags PRE, TRANSFER.   VOTE_REPLY: flags PRE, GRANTED.   TIMEOUT_NOW: nothing
@@ -20,6 +21,7 @@ import { BATCH_HEADER_BYTES, leaderEpochOf, magicOf, offsetSpanOf, sizeBytesOf }
 import { directoryEpochOf } from '../cluster/raft-id.ts'
 import { decodeMembership } from '../raft/membership.ts'
 import { type AppendMessage, Entry, EntryKind, type Message, type NodeId, type Term } from '../raft/types.ts'
+import { emptied } from './emptied.ts'
 import { MalformedPeerBytes, type PeerReader, type PeerWriter } from './peer-wire.ts'
 import type { ReceivedPayload } from './replica.ts'
 import { NO_BYTES } from './snapshot-blob.ts'
@@ -99,6 +101,7 @@ export const NO_PAYLOADS: Payloads = { views: [], retain: () => {}, release: () 
 /**
  * All messages but snapshots, which travel in parts.
  * @param logStartOffset of the leader, for appends
+ * @param withoutRecords the receiver is a witness
  */
 export function writeMessage(
   writer: PeerWriter,
@@ -109,13 +112,14 @@ export function writeMessage(
   payloads: Payloads,
   refuses = false,
   logStartOffset = 0,
+  withoutRecords = false,
 ): void {
   const { term } = message
   switch (message.type) {
     case 'append':
       writeHeader(writer, RaftKind.APPEND, logStartOffset > 0 ? LOG_START : 0, groupId, from, to, term)
       if (logStartOffset > 0) writer.f64(logStartOffset)
-      writeAppend(writer, message, payloads)
+      writeAppend(writer, message, payloads, withoutRecords)
       return
     case 'append-reply': {
       const flags = (message.rejected ? REJECTED : 0) | (refuses ? REFUSES : 0)
@@ -148,12 +152,13 @@ export function writeMessage(
   }
 }
 
-function writeAppend(writer: PeerWriter, message: AppendMessage, payloads: Payloads): void {
+function writeAppend(writer: PeerWriter, message: AppendMessage, payloads: Payloads, withoutRecords: boolean): void {
   const { entries, prevIndex, prevTerm, commitIndex } = message
   writer.f64(prevIndex).u32(prevTerm).f64(commitIndex).u32(entries.length)
   for (let at = 0; at < entries.length; at++) {
     const { kind, count, term } = entries[at]!
-    const view = payloads.views[at]!
+    const held = payloads.views[at]!
+    const view = withoutRecords && kind === EntryKind.Batch ? emptied(held) : held
     writer.u8(kind).u32(count).u32(term).u32(view.length)
     if (view.length < ATTACH_BYTES_MIN) {
       if (view.length > 0) writer.bytes(view)

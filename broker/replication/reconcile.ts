@@ -4,9 +4,11 @@
 // what is to be done next is read from the membership in force, nothing is remembered but which groups are not there yet.
 
 import type { NodeId } from '../raft/types.ts'
+import { goalOf, type MembershipPolicy } from './membership-policy.ts'
 import type { Replica } from './replica.ts'
 
 export interface ReconcileHost {
+  readonly policy: MembershipPolicy
   isAlive(id: NodeId, groupId: number): boolean
   /** Raft has something to say. */
   changed(replica: Replica): void
@@ -49,21 +51,27 @@ export class Reconcile {
     if (target === undefined) return true
     if (membership.isJoint || raft.committedMembership.index !== raft.membershipIndex || raft.isTransferring)
       return false
-    const isThere = areSame(membership.voters, target.voters) && areSame(membership.learners, target.learners)
-    if (isThere) {
+    const goal = goalOf(this.#host.policy, replica.groupId, membership, target)
+    // Nobody would hold the records: it stays as it is until another target comes.
+    if (goal === undefined) return false
+    if (membership.equals(goal)) {
       replica.owner.reconciled?.()
       return true
     }
     const missing = [...target.voters, ...target.learners].filter((id) => !membership.isMember(id))
     if (missing.length > 0) {
-      raft.changeMembership(membership.voters, [...membership.learners, ...missing])
+      raft.changeMembership(membership.voters, [...membership.learners, ...missing], {
+        electionSize: membership.sizes.election,
+        commitSize: membership.sizes.commit,
+        witnesses: [...membership.witnesses, ...missing.filter((id) => goal.isWitness(id))],
+      })
       this.#host.changed(replica)
       return false
     }
     const newcomers = target.voters.filter((id) => !membership.isVoter(id))
     if (!newcomers.every((id) => this.#hasCaughtUp(replica, id, seenIndex))) return false
     if (!target.voters.includes(raft.id)) {
-      const successor = target.voters.find((id) => membership.isVoter(id) && this.#hasCaughtUp(replica, id, seenIndex))
+      const successor = target.voters.find((id) => membership.canLead(id) && this.#hasCaughtUp(replica, id, seenIndex))
       if (successor !== undefined) {
         raft.transfer(successor)
         this.#host.changed(replica)
@@ -71,7 +79,11 @@ export class Reconcile {
       }
       // None of them votes yet: the change makes them voters, and Raft names one of them at its end.
     }
-    raft.changeMembership(target.voters, target.learners)
+    raft.changeMembership(goal.voters, goal.learners, {
+      electionSize: goal.sizes.election,
+      commitSize: goal.sizes.commit,
+      witnesses: goal.witnesses,
+    })
     this.#host.changed(replica)
     return false
   }
@@ -83,8 +95,4 @@ export class Reconcile {
     if (progress === undefined || progress.isLost || !this.#host.isAlive(id, groupId)) return false
     return progress.matchIndex >= Math.min(seenIndex, raft.lastIndex) && progress.matchIndex >= raft.membershipIndex
   }
-}
-
-function areSame(one: readonly NodeId[], other: readonly NodeId[]): boolean {
-  return one.length === other.length && one.every((id) => other.includes(id))
 }

@@ -7,6 +7,7 @@ import type { GroupLog } from '../../storage/log.ts'
 import { decodeMembership, Membership } from '../raft/membership.ts'
 import type { GroupStart } from '../raft/raft.ts'
 import { EntryKind, type NodeId, type PlacedMembership } from '../raft/types.ts'
+import { foundingMembership, type MembershipPolicy } from './membership-policy.ts'
 import type { ReplicaOwner } from './replica.ts'
 import { decodeSnapshot } from './snapshot-blob.ts'
 
@@ -23,12 +24,15 @@ export function recoveredGroup(
   owner: ReplicaOwner,
   id: NodeId,
   start: ReplicaStart | undefined,
+  policy: MembershipPolicy,
 ): Omit<GroupStart, 'id'> {
   const snapshot = log.snapshot === undefined ? undefined : decodeSnapshot(log.snapshot)
   let memberships: PlacedMembership[] = []
   if (snapshot?.placed !== undefined) memberships = [snapshot.placed]
   else if (start === undefined) memberships = [{ index: 0, membership: new Membership([id]) }]
-  else if (start.founders !== undefined) memberships = [{ index: 0, membership: new Membership(start.founders) }]
+  else if (start.founders !== undefined) {
+    memberships = [{ index: 0, membership: foundingMembership(policy, log.groupId, start.founders) }]
+  }
   if (snapshot !== undefined && snapshot.owner.length > 0) {
     owner.install?.(snapshot.owner, log.snapshotOffset, log.logStartOffset)
   }

@@ -167,6 +167,18 @@ export class Replica {
     return this.raft.membership.members
   }
 
+  /** Members that store the records: all but witnesses. */
+  get copyCount(): number {
+    const { members, witnesses } = this.raft.membership
+    return members.length - witnesses.length
+  }
+
+  /** This replica is a member that stores the records, so that what it holds may be read. */
+  get holdsRecords(): boolean {
+    const { raft } = this
+    return raft.membership.isMember(raft.id) && !raft.isWitness(raft.id)
+  }
+
   /** Of a leader: what it knows of a member. */
   progressOf(id: NodeId): Readonly<Progress> | undefined {
     return this.raft.progressOf(id)

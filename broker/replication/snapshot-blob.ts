@@ -44,8 +44,9 @@ export function decodeSnapshot(bytes: Uint8Array): GroupSnapshot {
 }
 
 /** What a new group's log begins with, so that its members are known whatever the metadata says later. */
-export function foundingSnapshot(founders: readonly NodeId[]): Uint8Array {
-  return encodeSnapshot(0, new Membership(founders), NO_BYTES)
+export function foundingSnapshot(founders: readonly NodeId[] | Membership): Uint8Array {
+  const membership = founders instanceof Membership ? founders : new Membership(founders)
+  return encodeSnapshot(0, membership, NO_BYTES)
 }
 
 /** The owner's part of what a log holds; undefined when it has nothing. */

@@ -80,8 +80,9 @@ export class Snapshots {
   send(replica: Replica, to: NodeId, asked: SnapshotMessage): void {
     const { log, raft, owner } = replica
     this.#sending = this.#sending.filter((other) => other.replica !== replica || other.to !== to)
-    // Group 0 has no segments: its state is sent as of now, so that fewer entries follow. Partitions keep their records.
-    const index = log.isMetadata ? raft.commitIndex : asked.index
+    // Group 0 has no segments: its state is sent as of now, so that fewer entries follow. Partitions keep their records. Not Raft's
+    // commit index: what was committed a moment ago may not be in the owner's state yet.
+    const index = log.isMetadata ? log.commitIndex : asked.index
     const indexTerm = log.isMetadata ? raft.termAt(index)! : asked.indexTerm
     const { index: membershipIndex, membership } = raft.committedMembership
     this.#sending.push({

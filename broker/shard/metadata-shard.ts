@@ -19,7 +19,6 @@ import type { Replication } from '../replication/driver.ts'
 import type { LinkInfo, ShardLinks } from '../replication/link-types.ts'
 import { MetadataGroup } from '../replication/metadata-group.ts'
 import type { PeerReader } from '../replication/peer-wire.ts'
-import { foundingSnapshot } from '../replication/snapshot-blob.ts'
 import type { ControllerPlace } from './asks.ts'
 import type { QuorumMember, QuorumState, ShardContext } from './context.ts'
 import type { Leaders } from './leaders.ts'
@@ -145,7 +144,7 @@ export class MetadataShard implements ControllerPlace {
     const raftId = raftIdOf(config.nodeId, directoryEpoch)
     const founders = this.#node.isFounder ? [raftId] : undefined
     // On disk before the cluster hears of it: a member whose journals hold no metadata is taken for one that lost them.
-    const log = known ?? (await this.#newGroup(founders && foundingSnapshot(founders)))
+    const log = known ?? (await this.#newGroup(founders && replication.foundingSnapshot(METADATA_GROUP, founders)))
     const replica = replication.add(log, this.#group, { founders, preferred: true })
     this.#group.attach(replica)
     const members = replica.memberIds

@@ -19,7 +19,6 @@ import { Partition, type PartitionHost } from '../partition/partition.ts'
 import type { NodeId } from '../raft/types.ts'
 import type { Replication } from '../replication/driver.ts'
 import type { Replica } from '../replication/replica.ts'
-import { foundingSnapshot } from '../replication/snapshot-blob.ts'
 import type { TopicConfig } from '../topic-config.ts'
 import type { ShardContext } from './context.ts'
 import type { Leaders, LedGroup } from './leaders.ts'
@@ -244,7 +243,7 @@ export class Partitions {
     founders: readonly NodeId[] | undefined,
   ): GroupLog {
     const directory = `${this.#options.dataDirectory}/topics/${topic.name}/${image.partition}-${image.groupId}`
-    const members = founders === undefined ? undefined : foundingSnapshot(founders)
+    const members = founders && this.#options.replication().foundingSnapshot(image.groupId, founders)
     return this.#options.storage().create(image.groupId, directory, config, members)
   }
 

@@ -69,7 +69,7 @@ export function peerLinks(peer: PeerOptions, host: PeerLinksHost): ShardLinks {
       host.replication().peerSilent(nodeId, shard)
       if (shard === 0) host.metadata()?.peerSilent(nodeId)
     },
-    heard: (nodeId, shard) => host.replication().peerHeard(nodeId, shard),
+    heard: () => host.replication().peerHeard(),
     room: (link) => host.replication().peerRoom(link),
     allocateFrame: (bytes) => host.memories.allocate(bytes),
     wantsFlush: () => host.wantsFlush(),

@@ -26,6 +26,7 @@ import { type GroupLagFigures, ShardMetrics } from '../observe/shard-metrics.ts'
 import { RefusedSequences } from '../partition/refused-sequences.ts'
 import { Replication } from '../replication/driver.ts'
 import type { ShardLinks } from '../replication/link-types.ts'
+import type { MembershipPolicy } from '../replication/membership-policy.ts'
 import { Asks } from './asks.ts'
 import { Connections } from './connections.ts'
 import type { DataShard, QuorumState } from './context.ts'
@@ -61,6 +62,8 @@ export interface ShardOptions {
   readonly registration: Registration
   /** Undefined for a broker alone. */
   readonly peer: PeerOptions | undefined
+  /** Quorums and witnesses of the groups. Default: majorities, and none. */
+  readonly membershipPolicy?: MembershipPolicy | undefined
   /** From the data directory's record; used on shard 0. */
   readonly identity: NodeIdentity | undefined
   /** Writes the record; used on shard 0. */
@@ -266,6 +269,7 @@ export class Shard implements DataShard {
       logger,
       links: this.links,
       shardCount: this.shardCount,
+      membershipPolicy: this.#options.membershipPolicy,
       wantsFlush: () => this.#scheduleFlush(),
       canAccept: (bytes) => this.#storage.canAccept(bytes),
       refusesBatches: () => this.#diskSpace.isShort,

@@ -15,6 +15,7 @@ import {
 } from '../../../broker/data-directory.ts'
 import type { Environment, Logger } from '../../../broker/environment.ts'
 import { OperatorError } from '../../../broker/operator-error.ts'
+import type { MembershipPolicy } from '../../../broker/replication/membership-policy.ts'
 import { ringBytes } from '../../../broker/shard/mailbox.ts'
 import { moveGroups } from '../../../broker/shard/move-groups.ts'
 import { Shard } from '../../../broker/shard/shard.ts'
@@ -51,6 +52,8 @@ export interface BrokerSpec {
   readonly settings: readonly (readonly [string, string])[]
   readonly rack: string | null
   readonly diskBytes: number
+  /** Undefined: as shipped. */
+  readonly membershipPolicy: MembershipPolicy | undefined
 }
 
 export interface World {
@@ -377,6 +380,7 @@ export class SimulatedBroker {
                 shardCount,
               },
               peer: peerPort === undefined ? undefined : { directoryId, incarnation },
+              membershipPolicy: this.spec.membershipPolicy,
               identity: record.identity,
               saveIdentity,
               onFailure: (error) => this.#failed(error),

@@ -3,8 +3,12 @@
 // Loaded once per process. Replicas are noted as they are made, for the observer; limits of storage and raft that are constants of the
 // broker are drawn anew for each run, mostly tiny.
 
+import type { AppendSink } from '../../../broker/partition/append.ts'
+import { Partition } from '../../../broker/partition/partition.ts'
 import { Replication } from '../../../broker/replication/driver.ts'
 import type { Replica } from '../../../broker/replication/replica.ts'
+import { ErrorCode } from '../../../protocol/errors.ts'
+import { offsetSpanOf } from '../../../protocol/records/batch.ts'
 import { ShardStorage, type StorageOptions } from '../../../storage/shard-storage.ts'
 
 export interface RaftLimits {
@@ -26,6 +30,8 @@ export interface Instruments {
   readonly storage: StorageLimits
   /** A replica was made by the thread that runs now. */
   made(replica: Replica): void
+  /** An acks=all batch of a client is acknowledged in this moment. @param endOffset exclusive */
+  acknowledged(partition: Partition, endOffset: number): void
 }
 
 let instruments: Instruments | undefined
@@ -43,6 +49,24 @@ Replication.prototype.add = function (this: Replication, ...given: Parameters<ty
     instruments.made(replica)
   }
   return replica
+}
+
+const append = Partition.prototype.append
+Partition.prototype.append = function (this: Partition, batch, requiresAll, sink, slot): void {
+  const next = instruments
+  if (next === undefined || !requiresAll) {
+    append.call(this, batch, requiresAll, sink, slot)
+    return
+  }
+  // The bytes are the caller's again after the call.
+  const span = offsetSpanOf(batch, 0)
+  const told: AppendSink = {
+    appended: (at, result) => {
+      if (result.error === ErrorCode.NONE) next.acknowledged(this, result.baseOffset + span)
+      sink.appended(at, result)
+    },
+  }
+  append.call(this, batch, requiresAll, told, slot)
 }
 
 const open = ShardStorage.open

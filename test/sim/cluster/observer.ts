@@ -3,12 +3,24 @@
 // One per run. It only reads public state of partitions; nothing in the brokers knows of it.
 
 import { brokerOf } from '../../../broker/cluster/raft-id.ts'
+import type { Partition } from '../../../broker/partition/partition.ts'
 import type { Replica } from '../../../broker/replication/replica.ts'
 import type { Shard } from '../../../broker/shard/shard.ts'
-import { baseOffsetOf, sizeBytesOf } from '../../../protocol/records/batch.ts'
+import {
+  ATTRIBUTES_AT,
+  BATCH_HEADER_BYTES,
+  BATCH_LENGTH_AT,
+  baseOffsetOf,
+  CRC_AT,
+  LEADER_EPOCH_AT,
+  RECORD_COUNT_AT,
+  recordCountOf,
+  sizeBytesOf,
+} from '../../../protocol/records/batch.ts'
 import { crc32c } from '../../../protocol/records/crc32c.ts'
 import type { SimulatedBroker } from './broker.ts'
 import { type History, Violation } from './history.ts'
+import { canDoWithout } from './quorums.ts'
 
 type Hosted = ReturnType<Shard['partitions']> extends Iterable<infer P> ? P : never
 
@@ -34,7 +46,10 @@ export class Observer {
   readonly #leaders = new Map<string, number>()
   readonly #highWatermarks = new WeakMap<Hosted, number>()
   readonly #inSync = new WeakMap<Replica, readonly number[]>()
+  /** By group and member: up to which offset its disk holds the log, as last seen; kept when the broker is down. */
+  readonly #held = new Map<number, Map<number, number>>()
   leaderships = 0
+  acknowledgements = 0
   /** Called once for the next leader that is elected. */
   onElected: ((nodeId: number, groupId: number) => void) | undefined
 
@@ -58,12 +73,9 @@ export class Observer {
   canLose(nodeId: number, votersMin: number): boolean {
     for (const { replicas } of this.seats()) {
       for (const [groupId, { raft }] of replicas) {
-        const { voters, outgoing } = raft.membership
-        if (groupId === 0 && voters.length < Math.min(votersMin, 5)) return false
-        for (const list of [voters, outgoing]) {
-          const left = list.filter((id) => brokerOf(id) !== nodeId).length
-          if (list.length > 0 && 2 * left <= list.length) return false
-        }
+        const { membership } = raft
+        if (groupId === 0 && membership.voters.length < Math.min(votersMin, 5)) return false
+        if (!canDoWithout(membership, nodeId)) return false
       }
     }
     return true
@@ -88,10 +100,41 @@ export class Observer {
       }
       const partition = shard.partition(groupId)
       if (partition !== undefined) this.#lookAtEnd(nodeId, partition)
+      this.#heldBy(groupId).set(replica.raft.id, replica.log.durableOffset)
       if (!replica.raft.isLeader) continue
       this.#leads(seat, replica, partition)
       if (replica.isr !== this.#inSync.get(replica)) this.#lookAtInSync(replica, groupId)
     }
+  }
+
+  #heldBy(groupId: number): Map<number, number> {
+    let held = this.#held.get(groupId)
+    if (held === undefined) {
+      held = new Map()
+      this.#held.set(groupId, held)
+    }
+    return held
+  }
+
+  /**
+   * A leader tells a client that an acks=all batch is safe. In the leader's turn, so that what disks hold later does not count.
+   * @param endOffset exclusive
+   * @throws Violation
+   */
+  acknowledged(partition: Partition, endOffset: number, minInsyncReplicas: number): void {
+    this.acknowledgements++
+    const { replica } = partition as Hosted
+    const { raft } = replica
+    const held = this.#heldBy(replica.groupId)
+    const copies = raft.membership.members.filter((id) => !raft.isWitness(id))
+    const holders = copies.filter(
+      (id) => (id === raft.id ? replica.log.durableOffset : (held.get(id) ?? 0)) >= endOffset,
+    )
+    const wanted = Math.min(minInsyncReplicas, copies.length)
+    if (holders.length >= wanted) return
+    throw new Violation(
+      `acks=all means min.insync.replicas copies: ${nameOf(partition as Hosted)} up to ${endOffset} is acknowledged with ${holders.length} of ${wanted}`,
+    )
   }
 
   #lookAtEnd(nodeId: number, partition: Hosted): void {
@@ -139,6 +182,9 @@ export class Observer {
         `while a lease holds nobody else leads: ${name} is led by broker ${seat.nodeId} in term ${term}, broker ${newest.seat.nodeId} has a lease of term ${newest.term}`,
       )
     }
+    if (replica.raft.isWitness(replica.raft.id)) {
+      throw new Violation(`a witness never leads: ${name} is led by broker ${seat.nodeId} in term ${term}`)
+    }
     this.#lookAtCommitted(seat, replica, name)
     const acknowledged = partition === undefined ? 0 : this.#history.committedEnd(partition)
     if (partition !== undefined && partition.log.logEndOffset < acknowledged) {
@@ -177,6 +223,10 @@ export class Observer {
     this.#inSync.set(leader, leader.isr)
     for (const nodeId of leader.isr) {
       if (before.includes(nodeId)) continue
+      const { raft } = leader
+      if (raft.membership.members.every((id) => brokerOf(id) !== nodeId || raft.isWitness(id))) {
+        throw new Violation(`who is in sync stores records: group ${groupId} has broker ${nodeId} in sync`)
+      }
       for (const seat of this.#seats) {
         if (seat.nodeId !== nodeId) continue
         if (!seat.isAlive()) {
@@ -212,9 +262,18 @@ export function replicasOf(
   return groups
 }
 
-/** CRC32C of every batch below the high watermark, by base offset, as the log holds it: stamped. */
-export async function fingerprint(partition: Hosted): Promise<Map<number, number>> {
-  const prints = new Map<number, number>()
+/** A batch as a log holds it, stamped. */
+interface Print {
+  /** CRC32C of all of it. */
+  readonly whole: number
+  /** CRC32C of what a witness has as well: where it lies, its leader epoch, its producer, its times. */
+  readonly header: number
+}
+
+/** Every batch below the high watermark, by base offset. @throws Violation when a witness holds records */
+export async function fingerprint(partition: Hosted): Promise<Map<number, Print>> {
+  const prints = new Map<number, Print>()
+  const witness = isWitness(partition)
   const end = partition.highWatermark
   for (let offset = partition.log.logStartOffset; offset < end; ) {
     const result = await partition.log.read(offset, 1 << 16, end, true)
@@ -222,7 +281,14 @@ export async function fingerprint(partition: Hosted): Promise<Map<number, number
       throw new Violation(`what is committed can be read: ${nameOf(partition)} at ${offset} of ${end}`)
     for (const fragment of result.fragments) {
       for (let at = 0; at < fragment.length; at += sizeBytesOf(fragment, at)) {
-        prints.set(baseOffsetOf(fragment, at), crc32c(fragment, at, at + sizeBytesOf(fragment, at)))
+        const end = at + sizeBytesOf(fragment, at)
+        if (witness && (end - at !== BATCH_HEADER_BYTES || recordCountOf(fragment, at) !== 0)) {
+          throw new Violation(`a witness stores no records: ${nameOf(partition)} at ${baseOffsetOf(fragment, at)}`)
+        }
+        const place = crc32c(fragment, at, at + BATCH_LENGTH_AT)
+        const epoch = crc32c(fragment, at + LEADER_EPOCH_AT, at + CRC_AT, place)
+        const header = crc32c(fragment, at + ATTRIBUTES_AT, at + RECORD_COUNT_AT, epoch)
+        prints.set(baseOffsetOf(fragment, at), { whole: crc32c(fragment, at, end), header })
       }
     }
     offset = result.nextOffset
@@ -231,17 +297,22 @@ export async function fingerprint(partition: Hosted): Promise<Map<number, number
   return prints
 }
 
-/** @throws Violation unless both hold the same bytes where both have the log. */
+function isWitness({ replica }: Hosted): boolean {
+  return replica.raft.isWitness(replica.raft.id)
+}
+
+/** @throws Violation unless both hold the same bytes where both have the log; of a witness, the same headers. */
 export function compareReplicas(
-  one: { name: string; partition: Hosted; prints: ReadonlyMap<number, number> },
-  other: { name: string; partition: Hosted; prints: ReadonlyMap<number, number> },
+  one: { name: string; partition: Hosted; prints: ReadonlyMap<number, Print> },
+  other: { name: string; partition: Hosted; prints: ReadonlyMap<number, Print> },
 ): void {
   const start = Math.max(one.partition.log.logStartOffset, other.partition.log.logStartOffset)
   const end = Math.min(one.partition.highWatermark, other.partition.highWatermark)
   const offsets = new Set([...one.prints.keys(), ...other.prints.keys()])
+  const part = isWitness(one.partition) || isWitness(other.partition) ? 'header' : 'whole'
   for (const offset of offsets) {
     if (offset < start || offset >= end) continue
-    if (one.prints.get(offset) === other.prints.get(offset)) continue
+    if (one.prints.get(offset)?.[part] === other.prints.get(offset)?.[part]) continue
     throw new Violation(
       `replicas are equal below the high watermark: ${nameOf(one.partition)} at ${offset} differs between ${one.name} and ${other.name}`,
     )

@@ -93,6 +93,41 @@ export const MISTAKES: readonly Mistake[] = [
     put: "if (check.kind === 'duplicate' && producers === undefined) {",
     profile: 'restarts',
   },
+  {
+    name: 'acknowledged with too few copies',
+    file: 'broker/partition/append-path.ts',
+    find: 'if (next.requiresAll && next.endOffset > heldOffset) {',
+    put: 'if (next.requiresAll && next.endOffset > heldOffset + 1_000_000) {',
+    profile: 'three',
+  },
+  {
+    name: 'elected by a majority',
+    file: 'broker/raft/membership.ts',
+    find: 'const one = tally(this.voters, this.sizes.election, voteOf)',
+    put: 'const one = tally(this.voters, Math.floor(this.voters.length / 2) + 1, voteOf)',
+    profile: 'flexible',
+  },
+  {
+    name: 'a witness stands for election',
+    file: 'broker/raft/membership.ts',
+    find: 'return this.isVoter(id) && !this.isWitness(id)',
+    put: 'return this.isVoter(id)',
+    profile: 'witness',
+  },
+  {
+    name: 'a witness counts as a copy',
+    file: 'broker/replication/in-sync.ts',
+    find: 'if (brokers.includes(broker) || membership.isWitness(id)) continue',
+    put: 'if (brokers.includes(broker)) continue',
+    profile: 'witness',
+  },
+  {
+    name: 'a witness is sent records',
+    file: 'broker/replication/raft-codec.ts',
+    find: 'withoutRecords && kind === EntryKind.Batch ? emptied(held) : held',
+    put: 'held',
+    profile: 'witness',
+  },
 ]
 
 /** @throws Error unless the line stands there exactly once */

@@ -7,6 +7,7 @@ import type { BrokerSpec } from './broker.ts'
 import type { FaultWeights } from './faults.ts'
 import type { Instruments } from './instrument.ts'
 import type { NetworkOptions } from './network.ts'
+import { canDoWithoutAny, policyOf, type QuorumChoice } from './quorums.ts'
 import type { WorkloadOptions } from './workload.ts'
 
 export interface Scenario {
@@ -112,20 +113,39 @@ const NO_FAULTS: FaultWeights = Object.fromEntries(
 ) as unknown as FaultWeights
 
 /** Names that `--profile` takes. */
-export const PROFILES: readonly string[] = ['single', 'one', 'three', 'five', ...Object.keys(FOCUSED)]
+export const PROFILES: readonly string[] = [
+  'single',
+  'one',
+  'three',
+  'five',
+  'flexible',
+  'witness',
+  ...Object.keys(FOCUSED),
+]
 
 export function makeScenario(random: SeededRandom, profile: string | undefined): Scenario {
   // Most seeds are small clusters: three brokers show what five do, in less time.
   const die = random.next()
-  const kind = profile ?? (die < 0.25 ? 'single' : die < 0.35 ? 'one' : die < 0.95 ? 'three' : 'five')
+  const kind = profile ?? (die < 0.25 ? 'single' : die < 0.35 ? 'one' : usualKind(die))
   const focus = FOCUSED[kind]
   if (!PROFILES.includes(kind)) throw new Error(`no profile ${kind}; there are ${PROFILES.join(' ')}`)
-  const brokerCount = kind === 'five' ? 5 : kind === 'three' || focus !== undefined ? 3 : 1
+  // Drawn for these profiles alone: all others are what they were without them.
+  const isSpecial = kind === 'flexible' || kind === 'witness'
+  const isLarge = kind === 'five' || (isSpecial && random.chance(0.5))
+  const brokerCount = isLarge ? 5 : kind === 'three' || isSpecial || focus !== undefined ? 3 : 1
+  const quorums = isSpecial ? drawQuorums(random, kind, brokerCount) : undefined
+  const replicationFactor = isSpecial && random.chance(0.5) ? brokerCount : Math.min(3, brokerCount)
+  const isMoved = isSpecial ? random.chance(0.5) : brokerCount > 1 && !focus?.alone
   // Each subject is often left alone, so that the others can be seen without it.
   const usual = { ...ALONE, ...(brokerCount > 1 ? TOGETHER : {}) }
   const faults = focus === undefined ? usual : { ...NO_FAULTS, ...focus.faults }
   for (const name of Object.keys(faults) as (keyof FaultWeights)[]) {
     if (focus === undefined && random.chance(0.3)) faults[name] = 0
+  }
+  // An operator may leave three replicas of any number.
+  if (quorums !== undefined && !canDoWithoutAny(quorums, brokerCount, isMoved ? 3 : replicationFactor)) {
+    faults.loseDisk = 0
+    faults.bitRot = 0
   }
   const faultyMs = (focus?.busy ? 2 : 1) * (6000 + random.below(6000))
   const batches = (focus?.busy ? 4 : 1) * (15 + random.below(30))
@@ -134,7 +154,7 @@ export function makeScenario(random: SeededRandom, profile: string | undefined):
   const memoryBytes = journalFileBytes * random.pick([8, 12, 16])
   const settings: [string, string][] = [
     ['offsets.topic.num.partitions', `${1 + random.below(3)}`],
-    ['offsets.topic.replication.factor', `${Math.min(3, brokerCount)}`],
+    ['offsets.topic.replication.factor', `${replicationFactor}`],
     ['group.initial.rebalance.delay.ms', `${random.below(200)}`],
     ['group.min.session.timeout.ms', '500'],
     ['log.retention.check.interval.ms', `${1000 + random.below(5000)}`],
@@ -156,6 +176,7 @@ export function makeScenario(random: SeededRandom, profile: string | undefined):
       settings,
       rack: random.chance(0.5) ? `rack-${at % 3}` : null,
       diskBytes: 64 << 20,
+      membershipPolicy: quorums && policyOf(quorums, brokerCount),
     }),
   )
   return {
@@ -183,8 +204,8 @@ export function makeScenario(random: SeededRandom, profile: string | undefined):
       },
     },
     workload: {
-      replicationFactor: Math.min(3, brokerCount),
-      minInsyncReplicas: brokerCount >= 3 ? 1 + random.below(2) : 1,
+      replicationFactor,
+      minInsyncReplicas: brokerCount >= 3 ? 1 + random.below(3) : 1,
       topics: focus?.topics ?? 1 + random.below(2),
       partitionsMax: focus?.alone ? 1 : 3,
       producers: focus?.busy ? 3 : 1 + random.below(3),
@@ -201,7 +222,7 @@ export function makeScenario(random: SeededRandom, profile: string | undefined):
       deleteShare: 0.1,
       trimShare: 0.1,
       brokerIds: brokers.map(({ nodeId }) => nodeId),
-      operatorEveryMs: brokerCount > 1 && !focus?.alone && random.chance(0.5) ? random.pick([500, 2000]) : 0,
+      operatorEveryMs: isMoved && random.chance(isSpecial ? 1 : 0.5) ? random.pick([500, 2000]) : 0,
       operatorDrains: brokerCount > 3,
       segmentBytes: random.pick([4 << 10, 16 << 10, 1 << 20]),
     },
@@ -212,4 +233,17 @@ export function makeScenario(random: SeededRandom, profile: string | undefined):
     startSpreadMs: 200,
     driftMax: focus?.driftMax ?? 0.04,
   }
+}
+
+function usualKind(die: number): string {
+  if (die >= 0.95) return 'five'
+  return die < 0.85 ? 'three' : die < 0.9 ? 'flexible' : 'witness'
+}
+
+function drawQuorums(random: SeededRandom, kind: string, brokerCount: number): QuorumChoice {
+  // Of five: elected by 4, 5, 3; of three by 3, 2.
+  if (kind === 'flexible') {
+    return { commitSize: random.pick(brokerCount === 5 ? [2, 2, 1, 4] : [1, 1, 3]), hasWitnesses: false }
+  }
+  return { commitSize: random.pick([undefined, undefined, 2, 1]), hasWitnesses: true }
 }

@@ -144,6 +144,13 @@ export class Simulation implements World {
     instrument({
       ...scenario.limits,
       made: (replica) => this.#replicas.get(scheduler.current)?.set(replica.groupId, replica),
+      acknowledged: (partition, endOffset) => {
+        try {
+          this.observer.acknowledged(partition, endOffset, scenario.workload.minInsyncReplicas)
+        } catch (error) {
+          this.violated(error)
+        }
+      },
     })
     try {
       for (const broker of brokers)
@@ -262,7 +269,11 @@ export class Simulation implements World {
     if (images.size > 1) throw new Violation(`all shards have the same metadata: ${[...images].join(' | ')}`)
     let open = 0
     for (const replicas of replicasOf(this.brokers).values()) {
-      const done: { name: string; partition: (typeof replicas)[0]['partition']; prints: Map<number, number> }[] = []
+      const done: {
+        name: string
+        partition: (typeof replicas)[0]['partition']
+        prints: Awaited<ReturnType<typeof fingerprint>>
+      }[] = []
       for (const { broker, shardId, partition } of replicas) {
         open++
         broker.onShard(shardId, () => {

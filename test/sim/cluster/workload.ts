@@ -63,6 +63,7 @@ export class Workload {
   readonly #groupsOf = new Map<string, readonly PartitionKey[]>()
   #clients = 0
   #started = 0
+  #producersDue = 0
   #isOver = false
   #faultsAreOver = false
   #operator: Operator | undefined
@@ -131,7 +132,9 @@ export class Workload {
 
   /** Whether all producers have had everything acknowledged that they had to say. */
   get isWritten(): boolean {
-    return this.#started === this.#options.topics && this.#producers.every(({ isDone }) => isDone)
+    // Some begin a while after their topic was made.
+    const haveBegun = this.#started === this.#options.topics && this.#producers.length === this.#producersDue
+    return haveBegun && this.#producers.every(({ isDone }) => isDone)
   }
 
   /** Whether every group has committed up to the end of its partitions. */
@@ -203,6 +206,7 @@ export class Workload {
     const topic = await this.#createTopic(client, name)
     this.topics.push(topic)
     world.say('admin', `${name} has ${topic.partitions.length} partitions`)
+    this.#producersDue += producers
     for (let at = 0; at < producers; at++) {
       const partition = client.random.pick(topic.partitions)
       const idempotent = client.random.chance(this.#options.idempotentShare)

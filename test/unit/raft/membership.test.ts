@@ -98,12 +98,24 @@ test('one size given, the other is the smallest that is safe', () => {
   }
 })
 
-test('unsafe sizes, a member named twice, a witness without a vote and witnesses alone are refused', () => {
+test('unsafe sizes, a member named twice, a witness that is no member and witnesses alone are refused', () => {
   assert.throws(() => new Membership([1, 2, 3], [], [], { electionSize: 2, commitSize: 1 }))
   assert.throws(() => new Membership([1, 2, 3, 4], [], [], { electionSize: 2, commitSize: 3 }))
   assert.throws(() => new Membership([1, 1, 2]))
   assert.throws(() => new Membership([1, 2], [], [], { witnesses: [3] }))
   assert.throws(() => new Membership([1], [], [], { witnesses: [1] }))
+})
+
+test('a learner may be a witness: no quorum differs, and it stays one as a voter and in bytes', () => {
+  const full = new Membership([1, 2], [3])
+  const witnessed = new Membership([1, 2], [3], [], { witnesses: [3] })
+  assert.deepEqual([full.hasSameVoters(witnessed), full.equals(witnessed)], [true, false])
+  assert.ok(decodeMembership(encodeMembership(witnessed)).equals(witnessed))
+  const target = new Membership([1, 2, 3], [], [], { witnesses: [3] })
+  const joint = witnessed.jointWith(target)
+  assert.deepEqual([joint.witnesses, joint.withoutOutgoing().witnesses], [[3], [3]])
+  const back = target.jointWith(witnessed)
+  assert.deepEqual([back.witnesses, back.withoutOutgoing().witnesses], [[3], [3]])
 })
 
 test('what witnesses alone hold is not committed, however many they are', () => {

@@ -202,11 +202,11 @@ export class World {
   }
 
   /** Sizes and witnesses for these voters, by chance; who votes already stays what it is. */
-  #quorums(voters: readonly NodeId[], before: Membership | undefined): MembershipOptions {
+  #quorums(voters: readonly NodeId[], before: Membership | undefined, learners: NodeId[] = []): MembershipOptions {
     if (this.#options.flexible !== true) return {}
     const commitSize = 1 + this.random.below(voters.length)
-    const witnesses = voters.filter((id) => before?.isWitness(id))
-    const others = voters.filter((id) => before === undefined || !before.isVoter(id))
+    const witnesses = [...voters, ...learners].filter((id) => before?.isWitness(id))
+    const others = voters.filter((id) => !witnesses.includes(id) && !before?.isVoter(id))
     if (others.length > 0 && voters.length >= 3 && this.random.chance(0.5)) witnesses.push(this.random.pick(others))
     return { commitSize, electionSize: electionSizeFor(voters.length, commitSize), witnesses }
   }
@@ -422,7 +422,7 @@ export class World {
     const voters = candidates.slice(0, 1 + this.random.below(Math.min(5, candidates.length)))
     const others = this.nodes.map(({ id }) => id).filter((id) => !voters.includes(id))
     const learners = others.filter(() => this.random.chance(0.5))
-    const options = this.#quorums(voters, membership)
+    const options = this.#quorums(voters, membership, learners)
     this.#watch(leader, () => void leader.raft.changeMembership(voters, learners, options))
   }
 

@@ -10,7 +10,6 @@ import { Replication, type ReplicationOptions } from '../../../../broker/replica
 import type { LinkInfo, PeerLinks } from '../../../../broker/replication/link-types.ts'
 import { PeerReader, type PeerWriter } from '../../../../broker/replication/peer-wire.ts'
 import type { Replica, ReplicaOwner } from '../../../../broker/replication/replica.ts'
-import { foundingSnapshot } from '../../../../broker/replication/snapshot-blob.ts'
 import { baseOffsetOf, offsetSpanOf } from '../../../../protocol/records/batch.ts'
 import { encodeBatch } from '../../../../protocol/records/record.ts'
 import { Arena } from '../../../../storage/arena.ts'
@@ -296,7 +295,7 @@ export class FakeLinks implements PeerLinks {
   heardFrom(nodeId: number): void {
     const isFirst = !this.#heardMs.has(nodeId)
     this.#heardMs.set(nodeId, this.#world.nowMs)
-    if (this.#silent.delete(nodeId) || isFirst) this.#own.replication.peerHeard(nodeId, 0)
+    if (this.#silent.delete(nodeId) || isFirst) this.#own.replication.peerHeard()
   }
 
   ping(): void {
@@ -615,7 +614,7 @@ export class Broker {
   /** Opens a group, made now unless the disk has it. @param founders raft ids; undefined: unborn */
   add(groupId: number, founders: readonly NodeId[] | undefined, preferred = false): Replica {
     const known = this.storage.get(groupId)
-    const snapshot = founders === undefined ? undefined : foundingSnapshot(founders)
+    const snapshot = founders && this.replication.foundingSnapshot(groupId, founders)
     const log =
       known ??
       this.storage.create(groupId, `/data/g${groupId}`, { ...DEFAULT_LOG_CONFIG, segmentBytes: 64 * 1024 }, snapshot)
