@@ -194,6 +194,14 @@ describe('three brokers', () => {
     }
     const survivor = cluster.brokers[ledBy.find(({ partitionId }) => partitionId === 0)!.leader - 1]!
     const others = cluster.brokers.filter((broker) => broker !== survivor)
+    // A follower hears of a commit with the next message, which a kill may come before.
+    await withConnection(survivor, async (connection) => {
+      for (let partition = 0; partition < PARTITIONS; partition++) {
+        await eventually(`the survivor knows what of ${topic}-${partition} is committed`, 10_000, async () =>
+          (await fetch(connection, topic, partition, 0)).highWatermark === 1 ? true : undefined,
+        )
+      }
+    })
     await Promise.all(others.map((broker) => broker.kill()))
     await withConnection(survivor, async (connection) => {
       const refusals: number[] = [

@@ -10,6 +10,7 @@ import {
   commitOffset,
   committedOffset,
   findCoordinator,
+  listOffset,
   RawConnection,
   type RawRecord,
   readAll,
@@ -37,7 +38,13 @@ export function accessOf(cluster: Cluster, partitions: number): HistoryAccess {
         const { port, host } = cluster.brokers[await cluster.leaderOf(topic, partition)]!
         const connection = await RawConnection.open(port, host)
         try {
-          return await readAll(connection, topic, partition)
+          // Only a leader that is sure of it says where the log ends: one that was cut off a moment ago still serves what it had.
+          const { error, offset: end } = await listOffset(connection, topic, partition, -1)
+          if (error !== 0) throw new Error(`end of ${topic}-${partition}: error ${error}`)
+          const records = await readAll(connection, topic, partition)
+          const readEnd = (records.at(-1)?.offset ?? -1) + 1
+          if (readEnd < end) throw new Error(`${topic}-${partition} is read to ${readEnd}, it ends at ${end}`)
+          return records
         } finally {
           connection.close()
         }
