@@ -1,6 +1,6 @@
 // The figures of a run, by case and column, as a Markdown table with ratios in favour of the first column.
 //
-// Used by run.ts and cluster.ts.
+// Used by run.ts and cluster.ts; printed() by all.
 
 import { execFileSync } from 'node:child_process'
 import { cpus, totalmem } from 'node:os'
