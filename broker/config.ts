@@ -7,7 +7,7 @@ import { brokerConfigDefinition, brokerConfigDefinitions } from './config/defini
 import type { Listener } from './config/listeners.ts'
 import { parseListeners } from './config/listeners.ts'
 import type { ConfigValue, TypedValue } from './config/values.ts'
-import { defaultValue, parseValue } from './config/values.ts'
+import { defaultValue, parseValue, UNLIMITED } from './config/values.ts'
 import { OperatorError } from './operator-error.ts'
 
 /** Where a value comes from; numbers as in DescribeConfigs. */
@@ -17,8 +17,9 @@ export const ConfigSource = {
   CLUSTER: 3,
   STATIC: 4,
   DEFAULT: 5,
-  GROUP: 8,
+  BROKER_LOGGER: 6,
   CLIENT_METRICS: 7,
+  GROUP: 8,
 } as const
 export type ConfigSource = (typeof ConfigSource)[keyof typeof ConfigSource]
 
@@ -61,17 +62,9 @@ const ALTERNATIVES: ReadonlyMap<string, readonly Unit[]> = new Map(
   ].map((units) => [units[0]?.name ?? '', units]),
 )
 
-const SYNONYMS: ReadonlyMap<string, readonly string[]> = new Map(
-  [...ALTERNATIVES.values()].flatMap((units) => {
-    const names = units.map(({ name }) => name)
-    // Kafka lists the chain for every name of the two time families, and for the interval of flushes only for itself.
-    return names[0] === 'log.flush.interval.ms' ? [[names[0], names]] : names.map((name) => [name, names] as const)
-  }) as [string, readonly string[]][],
-)
-
-/** Names whose values also decide about this config, the strongest first; the name itself for most. */
+/** Names whose values also decide about this config, the strongest first; the name itself for most, and first of all for each. */
 export function brokerSynonyms(name: string): readonly string[] {
-  return SYNONYMS.get(name) ?? [name]
+  return ALTERNATIVES.get(name)?.map((unit) => unit.name) ?? [name]
 }
 
 /** Settings that would change who may do what: ignoring them would be worse than refusing to start. */
@@ -115,6 +108,7 @@ export class BrokerConfig {
       }
       this.#static.set(name, parsed)
     }
+    this.#nameNodeTwice()
     this.#refresh()
     this.#checkStatic(warnings)
     const protocolMap = this.text('listener.security.protocol.map') ?? ''
@@ -202,7 +196,7 @@ export class BrokerConfig {
     }
     for (const name of names) add(name, this.#brokerTexts.get(name), ConfigSource.BROKER)
     for (const name of names) add(name, this.#clusterTexts.get(name), ConfigSource.CLUSTER)
-    for (const name of names) add(name, this.settings.get(name), ConfigSource.STATIC)
+    for (const name of names) add(name, this.settings.get(name) ?? this.#static.get(name)?.text, ConfigSource.STATIC)
     for (const name of names) add(name, brokerConfigDefinitions.get(name)?.defaultText, ConfigSource.DEFAULT)
     return links
   }
@@ -214,8 +208,7 @@ export class BrokerConfig {
   }
 
   get nodeId(): number {
-    const older = this.number('broker.id')
-    return !this.#static.has('node.id') && older >= 0 ? older : this.number('node.id')
+    return this.number('node.id')
   }
 
   get brokerRack(): string | null {
@@ -240,9 +233,10 @@ export class BrokerConfig {
     return this.number('replica.lag.time.max.ms')
   }
 
-  /** Bytes per second, of all shards together, that this broker reads for replicas which are behind. */
+  /** Bytes per second, of all shards together, that this broker reads for replicas which are behind; UNLIMITED where nothing is set. */
   get leaderReplicationThrottledRate(): number {
-    return this.number('leader.replication.throttled.rate')
+    const { value } = this.value('leader.replication.throttled.rate')
+    return typeof value === 'number' ? value : UNLIMITED
   }
 
   /** Partitions that may move at a time while a broker is drained. */
@@ -421,6 +415,16 @@ export class BrokerConfig {
 
   get compressionZstdLevel(): number {
     return this.number('compression.zstd.level')
+  }
+
+  /** node.id and its older name are one number: whichever is set gives it, and both show it. */
+  #nameNodeTwice(): void {
+    const older = this.#static.get('broker.id')
+    if (!this.#static.has('node.id') && typeof older?.value === 'number' && older.value >= 0) {
+      this.#static.set('node.id', older)
+    }
+    const nodeId = this.#static.get('node.id') ?? defaultValue(brokerConfigDefinitions.get('node.id')!)
+    this.#static.set('broker.id', nodeId)
   }
 
   #refresh(): void {

@@ -6,6 +6,7 @@
 import { randomBytes } from 'node:crypto'
 import type { Disk } from '../storage/disk.ts'
 import type { StreamSocket, StreamSocketEvents } from './net/stream-socket.ts'
+import type { LogThreshold } from './observe/log-level.ts'
 
 export interface Timer {
   cancel(): void
@@ -34,6 +35,8 @@ export interface Logger {
   warn(message: string, fields?: Record<string, unknown>): void
   info(message: string, fields?: Record<string, unknown>): void
   debug(message: string, fields?: Record<string, unknown>): void
+  /** Undefined where nobody can change how much is written. */
+  readonly threshold?: LogThreshold | undefined
 }
 
 /** Connections to other brokers. */

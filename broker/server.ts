@@ -59,6 +59,7 @@ export interface RunningServer {
   readonly ioMethod: string
   readonly metricsUrl: string | undefined
   readonly shardCount: number
+  /** @throws OperatorError DISK_HANGS when the disk does not answer in time: threads go on waiting for it, and the directory stays locked */
   close(): Promise<void>
 }
 
@@ -66,6 +67,10 @@ const SHARDS_MAX = 64
 const MEMORY_MIN_BYTES = 32 << 20
 const MEMORY_DEFAULT_MAX_BYTES = 1 << 30
 const STOP_MS_MAX = 10_000
+/** A worker ends at once, but for what the disk still owes it. */
+const END_MS_MAX = 1000
+/** Code of what close() rejects with when threads wait for a disk that does not answer. Until it does they stay, and so does the lock. */
+export const DISK_HANGS = 'DISK_HANGS'
 const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
 
 /** Doorbells are numbered for the whole process: several brokers may run in one. */
@@ -267,6 +272,7 @@ class Server implements RunningServer {
         core: cores.length >= shardCount && shardCount > 1 ? cores[shardId]! : -1,
         peer: this.#peerListener === undefined ? undefined : { directoryId: record.directoryId ?? '', incarnation },
         identity: record.identity,
+        logThreshold: this.#options.logger.threshold?.memory,
       }
       const worker = new Worker(new URL(`./shard/shard-worker.${extension}`, import.meta.url), {
         workerData: setup,
@@ -548,7 +554,15 @@ class Server implements RunningServer {
           }),
       ),
     )
-    await Promise.all(this.#shards.map((shard) => shard.worker.terminate()))
+    const ended = Promise.all(this.#shards.map((shard) => shard.worker.terminate()))
+    const late = new Promise<'late'>((resolve) => setTimeout(resolve, END_MS_MAX, 'late').unref())
+    if ((await Promise.race([ended, late])) === 'late') {
+      throw new OperatorError(
+        DISK_HANGS,
+        `the disk of ${this.dataDirectory} does not answer, and the broker stops without it`,
+        'What was acknowledged is on enough disks; start the broker again when this one answers.',
+      )
+    }
     await Promise.all(accepting)
     await this.#metrics?.close()
     await this.#directory?.lock.release()

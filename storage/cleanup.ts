@@ -5,15 +5,16 @@
 
 import type { Arena } from './arena.ts'
 import { parentOf } from './directories.ts'
-import type { Disk } from './disk.ts'
+import { asDiskError, type Disk } from './disk.ts'
 import { activeOf, filesOf, type GroupFiles, isOver, whenUnused } from './group-files.ts'
-import { asDiskError, type Journal } from './journal.ts'
+import type { Journal } from './journal.ts'
 import { RecordType } from './journal-format.ts'
 import type { GroupLog } from './log.ts'
 import type { ReadCache } from './read-cache.ts'
 import type { Removal } from './recovery.ts'
 import { chooseRetention } from './retention.ts'
 import type { FilePool, Segment } from './segment.ts'
+import { isOutOfSpace, type Space } from './space.ts'
 import { LAY_OUT_ALL, type WriteBehind } from './write-behind.ts'
 
 export interface CleanupOptions {
@@ -23,6 +24,7 @@ export interface CleanupOptions {
   readonly cache: ReadCache
   readonly pool: FilePool
   readonly writeBehind: WriteBehind
+  readonly space: Space
   nowMs(): number
   after(delayMs: number, call: () => void): { cancel(): void }
   log(level: 'info' | 'warn', message: string): void
@@ -57,7 +59,9 @@ export class Cleanup {
       // Where segments end decides what may go, so what has gathered is laid out first if any of it may.
       const byTime = config.retentionMs >= 0 && group.tailHasOlderThan(nowMs - config.retentionMs)
       const bySize = config.retentionBytes >= 0 && group.sizeBytes > config.retentionBytes
-      if (byTime || bySize) await this.#options.request(group, LAY_OUT_ALL)
+      // On a full disk that waits for space, which this is to make: what is sealed may go without it.
+      const { space } = this.#options
+      if ((byTime || bySize) && !space.isFull) await space.unlessFull(this.#options.request(group, LAY_OUT_ALL))
     }
     const { files } = group
     if (files === undefined || group.removed || files.segments.length === 0) return
@@ -75,8 +79,9 @@ export class Cleanup {
     const { config } = group
     let choice = chooseRetention(files.segments, group.logStartOffset, config, nowMs)
     if (choice.count === 0) return
-    if (choice.count === files.segments.length && activeOf(files) !== undefined) {
-      await this.#options.writeBehind.sealActive(group)
+    const { space } = this.#options
+    if (choice.count === files.segments.length && activeOf(files) !== undefined && !space.isFull) {
+      await space.unlessFull(this.#options.writeBehind.sealActive(group))
       choice = chooseRetention(files.segments, group.logStartOffset, config, nowMs)
       if (this.#options.journal.failed !== undefined || isOver(group, files)) return
     }
@@ -106,11 +111,14 @@ export class Cleanup {
       try {
         await disk.rename(path, `${path}.deleted`)
       } catch (error) {
-        if (asDiskError(error, 'rename', path).code !== 'ENOENT') throw error
+        // A longer name may take space in the directory: then it goes at once.
+        if (isOutOfSpace(error)) await disk.remove(path)
+        else if (asDiskError(error, 'rename', path).code !== 'ENOENT') throw error
       }
     }
     const remove = async (): Promise<void> => {
       for (const path of paths) await disk.remove(`${path}.deleted`)
+      this.#options.space.wake()
     }
     if (delayMs <= 0) {
       await remove()
@@ -126,6 +134,8 @@ export class Cleanup {
 
   /** Forgets a group's files, in the background; nothing of the group may be begun any more. */
   remove(group: GroupLog): void {
+    // Nothing can be written down any more: the next start finds the group, and that nobody wants it.
+    if (this.#options.journal.failed !== undefined) return
     const { groupId, incarnation, directory } = group
     const removal: Removal = { groupId, incarnation, directory, sequence: 0 }
     this.emitRemoving(removal)
@@ -178,10 +188,14 @@ export class Cleanup {
         await files.barrier?.catch(() => undefined)
         await this.#closeFiles(files)
       }
-      if (removal.directory !== '') await disk.removeDirectory(removal.directory)
-      // A group that never had a file has no directory, and perhaps none above it.
-      const parent = parentOf(removal.directory)
-      if ((await disk.stat(parent)) !== undefined) await disk.syncDirectory(parent)
+      // The metadata group lives in the journal alone.
+      if (removal.directory !== '') {
+        await disk.removeDirectory(removal.directory)
+        this.#options.space.wake()
+        // A group that never had a file has no directory, and perhaps none above it.
+        const parent = parentOf(removal.directory)
+        if ((await disk.stat(parent)) !== undefined) await disk.syncDirectory(parent)
+      }
       // Stopped meanwhile: the next start finds the removal begun, and ends it.
       if (this.#options.journal.isClosed) return
       const { groupId, incarnation } = removal

@@ -94,3 +94,10 @@ export class DiskError extends Error {
     this.path = path
   }
 }
+
+/** Storage fails on the machine's errors only: anything else is ours and goes up. */
+export function asDiskError(error: unknown, operation: string, path: string): DiskError {
+  if (error instanceof DiskError) return error
+  if (error instanceof Error && error.name === 'InvariantViolation') throw error
+  return new DiskError('EIO', operation, path, { cause: error })
+}

@@ -3,6 +3,7 @@
 // Belongs to write-behind.ts and shard-storage.ts, on the shard's thread. When a log begins anew behind a snapshot it gets a new
 // object, and whatever still runs on the earlier one finds that out by comparing.
 
+import type { DiskError } from './disk.ts'
 import type { GroupLog } from './log.ts'
 import type { CacheEntry } from './read-cache.ts'
 import type { Segment } from './segment.ts'
@@ -28,6 +29,8 @@ export interface GroupFiles {
   running: Promise<void> | undefined
   writesInFlight: number
   whenWritten: (() => void) | undefined
+  /** A write of a chunk that was given up: no checkpoint may follow. */
+  refused: DiskError | undefined
   /** Reads from segments, and removals of old ones, under way. */
   readers: number
   whenUnread: (() => void) | undefined
@@ -48,6 +51,7 @@ export function filesOf(group: GroupLog): GroupFiles {
     running: undefined,
     writesInFlight: 0,
     whenWritten: undefined,
+    refused: undefined,
     readers: 0,
     whenUnread: undefined,
   }

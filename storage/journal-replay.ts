@@ -5,7 +5,6 @@
 import type { Arena } from './arena.ts'
 import { StorageCorruption } from './corruption.ts'
 import { BLOCK_BYTES, type Disk, type File } from './disk.ts'
-import type { JournalFile, RingState } from './journal.ts'
 import {
   alignUp,
   BLOCK_HEADER_BYTES,
@@ -17,6 +16,7 @@ import {
   readRecordHeader,
   recordBytes,
 } from './journal-format.ts'
+import type { JournalFile, RingState } from './journal-ring.ts'
 
 /**
  * How far behind the end of the chain, and into files without a first block, acknowledged blocks are looked for: further

@@ -1,16 +1,18 @@
-// The storage of one shard: its journal, its groups' logs, and the housekeeping that keeps ring and memory within bounds.
+// The storage of one shard: its journal, its groups' logs, and what the broker calls.
 //
 // Created once per shard by open() and touched only from its worker thread. What each part does is in README.md; here is who
 // calls whom: appends go to the journal, finished rounds to the broker, committed data to write-behind, and when the ring or
-// the arena runs short the oldest data is moved on.
+// the arena runs short housekeeping moves the oldest data on.
 
 import { invariant } from '../protocol/invariant.ts'
 import type { Arena, Purpose } from './arena.ts'
 import { Cleanup } from './cleanup.ts'
 import { DurableDirectories } from './directories.ts'
-import { BLOCK_BYTES, type Disk, type DiskError } from './disk.ts'
+import { asDiskError, BLOCK_BYTES, type Disk, type DiskError } from './disk.ts'
 import { BATCH_KIND } from './entry-read.ts'
-import { asDiskError, Journal } from './journal.ts'
+import { HangWatch } from './hang-watch.ts'
+import { Housekeeping } from './housekeeping.ts'
+import { Journal } from './journal.ts'
 import { RecordType, recordBytes } from './journal-format.ts'
 import { replayJournal } from './journal-replay.ts'
 import { GroupLog, type LogConfig, type LogHost } from './log.ts'
@@ -18,7 +20,8 @@ import { ReadCache } from './read-cache.ts'
 import { Recovery, restoreFiles } from './recovery.ts'
 import { FilePool } from './segment.ts'
 import { SegmentReader } from './segment-reader.ts'
-import { CHECKPOINT, LAY_OUT_ALL, LAY_OUT_CHUNKS, WriteBehind } from './write-behind.ts'
+import { Space } from './space.ts'
+import { CHECKPOINT, LAY_OUT_CHUNKS, WriteBehind } from './write-behind.ts'
 
 export interface StorageOptions {
   readonly disk: Disk
@@ -39,6 +42,11 @@ export interface StorageOptions {
   onFailure(error: DiskError): void
   /** canAccept() said no before and may say yes now. */
   onRoom?(): void
+  /**
+   * The disk is full and something waits for space, or not any more. Meanwhile nothing is lost, and what cannot be written is not
+   * acknowledged; nothing more should be appended than must be. Without this a full disk makes storage read-only for good.
+   */
+  onFull?(isFull: boolean): void
   log(level: 'info' | 'warn', message: string): void
   /** Largest flush round, default 1 MiB. */
   readonly blockBytesMax?: number
@@ -82,20 +90,14 @@ export interface StorageStats {
 const TICK_MS = 1000
 /** Idle data below this stays in the journal until ring or memory needs the room. */
 const IDLE_MIN_BYTES = 64 * 1024
-/** A tail this small is repeated in the journal rather than flushed to a segment of its own. */
-const CARRY_MAX_BYTES = 4096
-const JOBS_AT_ONCE = 32
 /** Partitions that fell quiet are in no hurry, and their syncs would hold up the flush rounds of those that are not. */
 const IDLE_JOBS_PER_TICK = 2
-const EMIT_AT_ONCE = 256
 const ADOPT_PENDING_MAX = 1 << 20
 /** Quiet groups whose tail is entries alone are checkpointed so many at a time: one small record each. */
 const SETTLE_PER_TICK = 1000
 /** close() repeats all states in a fresh journal file for up to so many groups, when there is so much to replay otherwise. */
 const STATES_AT_CLOSE_MAX = 20_000
 const SHORT_REPLAY_BYTES = 8 << 20
-/** The ring grows to so many files when there are very many groups. */
-const FILES_MAX = 64
 
 export class ShardStorage {
   readonly #options: StorageOptions
@@ -104,8 +106,11 @@ export class ShardStorage {
   readonly #pool: FilePool
   readonly #reader: SegmentReader
   readonly #host: LogHost
+  readonly #space: Space
+  readonly #hangWatch = new HangWatch()
   #writeBehind!: WriteBehind
   #cleanup!: Cleanup
+  #housekeeping!: Housekeeping
   #journal!: Journal<GroupLog>
   #groups = new Map<number, GroupLog>()
   #lastIncarnation = 0
@@ -119,9 +124,8 @@ export class ShardStorage {
   #closing = false
   #roomWanted = 0
   #freedScheduled = false
+  #saidFull = false
   #freedWaiters: (() => void)[] = []
-  #relieving = false
-  #releasing = false
   #background = new Set<Promise<void>>()
 
   /**
@@ -155,6 +159,13 @@ export class ShardStorage {
       log: options.log,
       whenFreed: () => this.#whenFreed(),
     })
+    this.#space = new Space({
+      directory: options.journalDirectory,
+      waits: options.onFull !== undefined,
+      after: options.after,
+      log: options.log,
+      onChange: () => this.#lookFull(),
+    })
     const storage = this
     this.#host = {
       arena,
@@ -175,7 +186,10 @@ export class ShardStorage {
         if (files?.running !== undefined) files.wanted = Math.max(files.wanted, LAY_OUT_CHUNKS)
         else storage.#request(group, LAY_OUT_CHUNKS)
       },
-      onRestart: (group, earlier, sequence) => this.#cleanup.restart(group, earlier, sequence),
+      onRestart: (group, earlier, sequence) => {
+        this.#cleanup.restart(group, earlier, sequence)
+        this.#writeBehind.wake()
+      },
       readSegments: (group, offset, maxBytes, endOffset, atLeastOne) =>
         this.#reader.read(group, offset, maxBytes, endOffset, atLeastOne),
       findByTimestamp: (group, timestampMs, endOffset) => this.#reader.findByTimestamp(group, timestampMs, endOffset),
@@ -212,7 +226,9 @@ export class ShardStorage {
         fileCount: this.#fileCount,
         blockBytesMax,
         runBytes: Math.min(1 << 20, Math.max(64 * 1024, Math.floor(arena.capacityBytes / 64 / 65_536) * 65_536)),
+        space: this.#space,
         monotonicMs: this.#options.monotonicMs,
+        after: this.#options.after,
         log,
         makeRoom: () => this.#cache.evictOne(),
         onRound: (round) => {
@@ -236,6 +252,8 @@ export class ShardStorage {
       reader: this.#reader,
       chunkBytes: this.#host.chunkBytes,
       writesInFlightMax: this.#options.writesInFlightMax ?? 8,
+      space: this.#space,
+      isClosing: () => this.#closing,
       nowMs: this.#options.nowMs,
       log,
       whenFreed: () => this.#whenFreed(),
@@ -248,6 +266,7 @@ export class ShardStorage {
       cache: this.#cache,
       pool: this.#pool,
       writeBehind: this.#writeBehind,
+      space: this.#space,
       nowMs: this.#options.nowMs,
       after: this.#options.after,
       log,
@@ -255,7 +274,19 @@ export class ShardStorage {
       isClosing: () => this.#closing,
       inBackground: (work) => this.#inBackground(work),
     })
-    await this.#journal.start()
+    this.#housekeeping = new Housekeeping({
+      arena,
+      journal: this.#journal,
+      cleanup: this.#cleanup,
+      dirty: this.#dirty,
+      fileBytes: this.#fileBytes,
+      groups: () => this.#groups.values(),
+      request: (group, wanted) => this.#request(group, wanted),
+      roomWanted: () => this.#roomWanted,
+      isClosing: () => this.#closing,
+      inBackground: (work) => this.#inBackground(work),
+    })
+    await this.#journal.ring.start()
     if (recovery.recordCount > 0) {
       const tookMs = Math.round(this.#options.monotonicMs() - startedMs)
       log(
@@ -267,7 +298,7 @@ export class ShardStorage {
     if (this.#groups.size > 0) {
       this.#inBackground(this.#cleanup.sweepAll([...this.#groups.values()], !recovery.clean))
     }
-    this.#journal.fillRing()
+    this.#journal.ring.fill()
     this.#opened = true
     this.#armTimer()
     this.#onRing()
@@ -316,13 +347,14 @@ export class ShardStorage {
     group.removed = true
     group.dropTail()
     this.#cleanup.remove(group)
+    this.#writeBehind.wake()
   }
 
   /** Sends what was appended to the device when it is free, else with the next round. Once per loop turn with appends. */
   flush(): void {
     if (this.#journal.failed !== undefined) return
     this.#journal.flush()
-    this.#relieve()
+    this.#housekeeping.relieve()
   }
 
   /**
@@ -333,9 +365,25 @@ export class ShardStorage {
     if (this.#journal.failed !== undefined) return false
     if (this.#hasRoom(bytes)) return true
     this.#roomWanted = Math.max(this.#roomWanted, Math.min(bytes, this.batchBytesMax))
-    this.#relieve()
+    if (this.#journal.ring.isCramped) this.#lookFull()
+    this.#housekeeping.relieve()
     this.#onRing()
     return false
+  }
+
+  /**
+   * To be called once a second. Whether the disk hangs: for more than two seconds no flush round has come back, nor failed. It is trusted
+   * again after some seconds in which rounds came back in time. Meanwhile nothing is lost, and nothing more is acknowledged; what is
+   * appended gathers in memory, so no more should be appended than must be. A disk that is full does not hang.
+   */
+  look(): boolean {
+    const journal = this.#journal
+    if (journal.failed !== undefined || this.#closing) return false
+    const oldest = this.#space.isFull ? undefined : journal.oldestPending
+    const isHung = this.#hangWatch.look(oldest)
+    // Whoever is told to append nothing learns nothing about the disk.
+    if (isHung && journal.oldestPending === undefined && this.#hasRoom(0)) this.#hangWatch.sent(journal.probe())
+    return isHung
   }
 
   /**
@@ -391,6 +439,7 @@ export class ShardStorage {
     this.#closing = true
     this.#timer?.cancel()
     this.#cleanup.stop()
+    this.#space.close()
     const endMs = this.#options.monotonicMs() + (this.#options.closeBudgetMs ?? 1500)
     const waiting = [...this.#groups.values()].filter((group) => {
       const hasTail = group.tail !== undefined && group.tail.committedLength > 0
@@ -401,7 +450,7 @@ export class ShardStorage {
       await this.#request(group, CHECKPOINT)
       if (this.#journal.failed === undefined) await this.#writeBehind.saveIndex(group)
     }
-    await this.#forEach(waiting, finish, true)
+    await this.#housekeeping.forEach(waiting, finish, true)
     await Promise.allSettled([...this.#background])
     for (const group of this.#groups.values()) await group.files?.running
     if (this.#journal.failed === undefined) {
@@ -420,7 +469,7 @@ export class ShardStorage {
     if (
       this.#groups.size > STATES_AT_CLOSE_MAX ||
       this.#cleanup.removals.size > 0 ||
-      journal.liveBytes < SHORT_REPLAY_BYTES
+      journal.ring.liveBytes < SHORT_REPLAY_BYTES
     )
       return
     for (const group of this.#groups.values()) {
@@ -430,7 +479,7 @@ export class ShardStorage {
     if (this.#options.monotonicMs() > endMs || !journal.beginFile()) return
     for (const group of this.#groups.values()) group.emitState()
     await journal.whenDurable(journal.nextRecordSequence - (journal.hasFilling ? 0 : 1))
-    journal.forgetOlderFiles()
+    journal.ring.forgetOlder()
   }
 
   stats(): StorageStats {
@@ -443,8 +492,8 @@ export class ShardStorage {
       journalRoundMicros: journal.roundMicros,
       journalRoundMicrosTotal: journal.roundMicrosTotal,
       journalPendingBytes: journal.pendingBytes,
-      journalFilesLive: journal.liveFileCount,
-      journalFilesFree: journal.freeFileCount,
+      journalFilesLive: journal.ring.liveFileCount,
+      journalFilesFree: journal.ring.freeFileCount,
       arenaBytes: {
         inflight: this.#arena.usedBytes('inflight'),
         journal: this.#arena.usedBytes('journal'),
@@ -465,13 +514,14 @@ export class ShardStorage {
   #hasRoom(bytes: number): boolean {
     const need = recordBytes(bytes)
     if (need > this.#journal.runRoomBytes && this.#arena.room('journal') < need + BLOCK_BYTES) return false
-    const unmadeFiles = Math.max(0, this.#journal.fileTarget - this.#journal.fileCount)
+    const canGrow = !this.#journal.ring.isCramped && !this.#space.isFull
+    const unmadeFiles = canGrow ? Math.max(0, this.#journal.ring.fileTarget - this.#journal.ring.fileCount) : 0
     // A block longer than a file makes its file longer.
-    if (need > this.#fileBytes) return this.#journal.freeFileCount + unmadeFiles >= 2
+    if (need > this.#fileBytes) return this.#journal.ring.freeFileCount + unmadeFiles >= 2
     const unmade = unmadeFiles * this.#fileBytes
     // One file is kept for what storage itself must write to make room: states, checkpoints, carried entries. A ring made
     // when there was less memory has smaller files, and keeps them.
-    const kept = unmade > 0 ? this.#fileBytes : Math.min(this.#fileBytes, this.#journal.largestFileBytes)
+    const kept = unmade > 0 ? this.#fileBytes : Math.min(this.#fileBytes, this.#journal.ring.largestFileBytes)
     return this.#journal.roomBytes + unmade - need >= kept
   }
 
@@ -492,167 +542,16 @@ export class ShardStorage {
     tracked.finally(() => this.#background.delete(work))
   }
 
-  /** A few at once; stops in between when the shard is closed, unless the work is part of closing. */
-  async #forEach(
-    groups: readonly GroupLog[],
-    work: (group: GroupLog) => Promise<void>,
-    closing = false,
-    atOnce = () => JOBS_AT_ONCE,
-  ): Promise<void> {
-    const active = new Set<Promise<void>>()
-    for (const group of groups) {
-      while (active.size >= atOnce()) await Promise.race(active)
-      if (this.#closing !== closing) break
-      if (group.removed) continue
-      const job: Promise<void> = work(group).finally(() => active.delete(job))
-      active.add(job)
-    }
-    await Promise.all(active)
-  }
-
-  /**
-   * Checkpoints at once while the ring turns: few as long as it has room, because what they change in the file system holds
-   * up flush rounds; all there may be when the files run out.
-   */
-  #checkpointsAtOnce(): number {
-    const room = this.#journal.roomBytes / this.#fileBytes
-    return room > 1.6 ? 2 : room > 1.3 ? 8 : JOBS_AT_ONCE
-  }
-
-  /** Journal memory above half its budget: lay out the older half of what is held. */
-  #relieve(): void {
-    const limit = this.#arena.limitBytes('journal')
-    if (this.#relieving || this.#closing || this.#dirty.size === 0) return
-    if (this.#arena.usedBytes('journal') <= limit / 2 && this.#roomWanted === 0) return
-    this.#relieving = true
-    this.#inBackground(
-      this.#relieveMemory().finally(() => {
-        this.#relieving = false
-      }),
-    )
-  }
-
-  async #relieveMemory(): Promise<void> {
-    let oldest = Number.POSITIVE_INFINITY
-    for (const group of this.#dirty) oldest = Math.min(oldest, group.tail?.oldestSequence ?? oldest)
-    const newest = this.#journal.nextRecordSequence
-    const cutoff = oldest + Math.max(1, Math.ceil((newest - oldest) / 2))
-    const carryTotalMax = this.#arena.limitBytes('journal') / 8
-    const due: GroupLog[] = []
-    let carried = 0
-    for (const group of this.#dirty) {
-      const { tail } = group
-      if (tail === undefined) this.#dirty.delete(group)
-      else if (tail.oldestSequence >= cutoff) continue
-      else if (tail.batchBytes + tail.entryBytes <= CARRY_MAX_BYTES && carried < carryTotalMax) {
-        // A batch or two would hold a whole run: they move together with others like them.
-        carried += group.carryItems(cutoff)
-      } else if (tail.committedLength > 0) due.push(group)
-    }
-    if (carried > 0) this.#journal.flush()
-    await this.#forEach(due, (group) => this.#request(group, group.isMetadata ? CHECKPOINT : LAY_OUT_ALL))
-  }
-
   /** A file was begun or became free. */
   #onRing(): void {
     this.#onFree()
-    if (this.#releasing || this.#closing || this.#journal.failed !== undefined || !this.#ringIsShort()) return
-    this.#releasing = true
-    this.#inBackground(
-      this.#releaseRing().finally(() => {
-        this.#releasing = false
-      }),
-    )
-  }
-
-  /** Half of the ring is kept free, so that the next file is always ready. */
-  #ringIsShort(): boolean {
-    const journal = this.#journal
-    return (
-      journal.liveFileCount > Math.max(1, Math.floor(journal.fileTarget / 2)) && journal.oldestFileEnd !== undefined
-    )
-  }
-
-  async #releaseRing(): Promise<void> {
-    // A turn later: the journal calls in the middle of beginning a file, where nothing may be appended.
-    await undefined
-    const journal = this.#journal
-    while (!this.#closing && journal.failed === undefined && this.#ringIsShort()) {
-      const cutoff = journal.oldestFileEnd!
-      // What must be repeated because it can go nowhere yet would only run in circles: it waits for its commit.
-      if (this.#bytesToCarry(cutoff) > this.#fileBytes / 2) return
-      const before = journal.recordBytesTotal
-      await this.#moveOn(cutoff)
-      if (journal.failed !== undefined || this.#closing || this.#neededBelow(cutoff)) return
-      journal.retireOldest()
-      if (journal.recordBytesTotal - before > this.#fileBytes / 2 && journal.fileTarget < FILES_MAX) {
-        // The groups' states alone fill the files as fast as they are freed: the ring is too short for so many groups.
-        journal.fileTarget += 2
-        journal.fillRing()
-      }
-    }
-  }
-
-  #bytesToCarry(cutoff: number): number {
-    let bytes = 0
-    for (const group of this.#groups.values()) {
-      const { tail } = group
-      if (tail === undefined || tail.oldestSequence >= cutoff) continue
-      bytes += tail.batchBytes + tail.entryBytes - (group.attached ? tail.committedBytes : 0)
-      if (group.isMetadata && group.attached) bytes -= tail.entryBytes
-    }
-    return bytes
-  }
-
-  #neededBelow(cutoff: number): boolean {
-    for (const group of this.#groups.values()) if (group.neededSequence < cutoff) return true
-    for (const removal of this.#cleanup.removals.values()) if (removal.sequence < cutoff) return true
-    return false
-  }
-
-  /** Makes the journal blocks before `cutoff` unneeded. */
-  async #moveOn(cutoff: number): Promise<void> {
-    const journal = this.#journal
-    const jobs: GroupLog[] = []
-    const carryTotalMax = this.#fileBytes / 2
-    let carried = 0
-    let emitted = 0
-    for (const removal of this.#cleanup.removals.values())
-      if (removal.sequence < cutoff) this.#cleanup.emitRemoving(removal)
-    for (const group of this.#groups.values()) {
-      if (group.neededSequence >= cutoff) continue
-      const { tail } = group
-      const tailIsOld = tail !== undefined && tail.oldestSequence < cutoff
-      const uncovered = group.uncoveredSequence < cutoff
-      const small =
-        tail !== undefined && tail.batchBytes + tail.entryBytes <= CARRY_MAX_BYTES && carried < carryTotalMax
-      if (group.attached && (uncovered || (tailIsOld && tail!.committedLength > 0 && !small))) {
-        jobs.push(group)
-        continue
-      }
-      if (tailIsOld) carried += group.carryItems(cutoff)
-      if (group.stateSequence < cutoff) group.emitState()
-      emitted += 1
-      // A shard has other things to do than repeating 50,000 states in one go.
-      if (emitted % EMIT_AT_ONCE === 0) await journal.whenDurable(journal.nextRecordSequence - 1)
-      if (journal.failed !== undefined) return
-    }
-    await this.#forEach(
-      jobs,
-      (group) => this.#request(group, CHECKPOINT),
-      false,
-      () => this.#checkpointsAtOnce(),
-    )
-    if (journal.failed !== undefined || this.#closing) return
-    for (const group of jobs) {
-      if (!group.removed && (group.tail?.oldestSequence ?? cutoff) < cutoff) group.carryItems(cutoff)
-    }
-    await journal.whenDurable(journal.nextRecordSequence - (journal.hasFilling ? 0 : 1))
+    this.#housekeeping.turnRing()
   }
 
   #onFailure(error: DiskError): void {
     this.#options.log('warn', `storage of ${this.#options.journalDirectory} is read-only: ${error.message}`)
     this.#onFree()
+    this.#space.close()
     this.#options.onFailure(error)
   }
 
@@ -668,7 +567,20 @@ export class ShardStorage {
       if (this.#roomWanted === 0 || this.#journal.failed !== undefined || this.#closing) return
       if (!this.#hasRoom(this.#roomWanted)) return
       this.#roomWanted = 0
+      this.#lookFull()
       this.#options.onRoom?.()
+    })
+  }
+
+  /** Whether the disk's fullness is in the way of appends has perhaps changed; whoever wants to know is told in a turn of its own. */
+  #lookFull(): void {
+    queueMicrotask(() => {
+      if (this.#journal.failed !== undefined || this.#closing) return
+      const isFull = this.#space.isFull || (this.#journal.ring.isCramped && this.#roomWanted > 0)
+      if (isFull === this.#saidFull) return
+      this.#saidFull = isFull
+      this.#options.onFull?.(isFull)
+      this.#onFree()
     })
   }
 
@@ -710,6 +622,6 @@ export class ShardStorage {
     }
     if (settled > 0) this.#journal.flush()
     this.#onRing()
-    this.#relieve()
+    this.#housekeeping.relieve()
   }
 }

@@ -8,9 +8,9 @@
 import { maxTimestampOf } from '../protocol/records/batch.ts'
 import type { Arena } from './arena.ts'
 import { DurableDirectories } from './directories.ts'
-import { BLOCK_BYTES, type Disk, DiskError } from './disk.ts'
+import { asDiskError, BLOCK_BYTES, type Disk, DiskError, type File } from './disk.ts'
 import { activeOf, filesOf, type GroupFiles, isOver } from './group-files.ts'
-import { asDiskError, type Journal } from './journal.ts'
+import type { Journal } from './journal.ts'
 import { alignUp } from './journal-format.ts'
 import type { GroupLog } from './log.ts'
 import { OFFSET_ENTRY_BYTES } from './offset-index.ts'
@@ -18,6 +18,7 @@ import { CacheEntry, type ReadCache } from './read-cache.ts'
 import { mustRoll } from './retention.ts'
 import { type FilePool, Segment } from './segment.ts'
 import type { SegmentReader } from './segment-reader.ts'
+import { isOutOfSpace, type Space } from './space.ts'
 import type { TailItem } from './tail.ts'
 import { TIME_ENTRY_BYTES } from './time-index.ts'
 
@@ -43,6 +44,8 @@ export interface WriteBehindOptions {
   readonly reader: SegmentReader
   readonly chunkBytes: number
   readonly writesInFlightMax: number
+  readonly space: Space
+  isClosing(): boolean
   nowMs(): number
   log(level: 'info' | 'warn', message: string): void
   whenFreed(): Promise<void>
@@ -102,6 +105,23 @@ export class WriteBehind {
     await files.running
   }
 
+  /** Groups have lost their files: whoever waits for its turn, or for space, looks whether it is still wanted. */
+  wake(): void {
+    for (const waiters of [this.#slotWaiters.splice(0), this.#creationWaiters.splice(0)]) {
+      for (const wake of waiters) wake()
+    }
+    this.#options.space.wake()
+  }
+
+  /** Does what takes space, as often as it needs to find some. @throws DiskError when the group does not want it any more */
+  #retry<T>(group: GroupLog, files: GroupFiles, work: () => Promise<T>): Promise<T> {
+    return this.#options.space.retry(work, () => this.#isOver(group, files))
+  }
+
+  #isOver(group: GroupLog, files: GroupFiles): boolean {
+    return isOver(group, files) || this.#options.journal.failed !== undefined
+  }
+
   async #run(group: GroupLog, files: GroupFiles): Promise<void> {
     await this.#guarded(group, files, async () => {
       while (files.wanted > 0 && !isOver(group, files) && this.#options.journal.failed === undefined) {
@@ -119,9 +139,10 @@ export class WriteBehind {
     try {
       await work()
     } catch (error) {
-      if (!isOver(group, files) || !(error instanceof DiskError)) {
-        this.#options.journal.fail(asDiskError(error, 'write', group.directory))
-      }
+      if (isOver(group, files) && error instanceof DiskError) return
+      // Closing does not wait for space: what is not in a segment is in the journal, and no state record says otherwise.
+      if (this.#options.isClosing() && isOutOfSpace(error)) return
+      this.#options.journal.fail(asDiskError(error, 'write', group.directory))
     } finally {
       files.running = undefined
     }
@@ -141,6 +162,9 @@ export class WriteBehind {
         group.dropEmptyTail()
         continue
       }
+      // A chunk that cannot be written holds memory that readers need.
+      await this.#options.space.whenNotFull(() => this.#isOver(group, files))
+      if (isOver(group, files)) break
       let segment = activeOf(files)
       if (segment !== undefined) {
         await this.#options.reader.ensureIndex(group, segment)
@@ -193,7 +217,8 @@ export class WriteBehind {
     const headBytes = startPosition % BLOCK_BYTES
     const end = headBytes + bytes
     const blockEnd = alignUp(end, BLOCK_BYTES)
-    const runAt = await this.#allocate(blockEnd)
+    const runAt = await this.#allocate(group, files, blockEnd)
+    if (runAt < 0) return
     try {
       if (headBytes > 0) await this.#copyHead(files, segment, startPosition, headBytes, runAt)
     } catch (error) {
@@ -288,25 +313,50 @@ export class WriteBehind {
     entry.pins += 1
     segment.writtenEnd = Math.max(segment.writtenEnd, Math.min(end, segment.sizeBytes))
     segment.unsynced = true
-    const file = await pool.use(segment, true)
-    await this.#reserve(segment, file, end, group.config.segmentBytes)
-    while (this.#writesInFlight >= writesInFlightMax) await new Promise<void>((wake) => this.#slotWaiters.push(wake))
+    let file: File | undefined
+    const letGo = (): void => {
+      if (file !== undefined) pool.done(segment)
+      unpin(entry)
+      for (const other of covered) unpin(other)
+    }
+    try {
+      file = await this.#retry(group, files, () => pool.use(segment, true))
+      await this.#reserve(group, files, segment, file, end)
+      while (this.#writesInFlight >= writesInFlightMax && !this.#isOver(group, files)) {
+        await new Promise<void>((wake) => this.#slotWaiters.push(wake))
+      }
+    } catch (error) {
+      files.refused ??= asDiskError(error, 'write', segment.path('.log'))
+      letGo()
+      throw error
+    }
+    if (this.#isOver(group, files)) {
+      letGo()
+      return
+    }
     this.#writesInFlight += 1
     files.writesInFlight += 1
     this.writtenBytes += end - from
     const over = (): void => {
       this.#writesInFlight -= 1
       files.writesInFlight -= 1
-      pool.done(segment)
-      unpin(entry)
-      for (const other of covered) unpin(other)
+      letGo()
       this.#slotWaiters.shift()?.()
       if (files.writesInFlight === 0) files.whenWritten?.()
     }
-    file.write(this.#arena.view(runAt, end - from), from, false).then(over, (error) => {
-      journal.fail(asDiskError(error, 'write', segment.path('.log')))
+    this.#put(group, files, file, this.#arena.view(runAt, end - from), from).then(over, (error) => {
+      const failure = asDiskError(error, 'write', segment.path('.log'))
+      files.refused ??= failure
+      const isGivenUp = isOver(group, files) || this.#options.isClosing()
+      if (!isGivenUp || !isOutOfSpace(failure)) journal.fail(failure)
       over()
     })
+  }
+
+  /** Through the page cache a refusal may be about what was written before, and lost: only a direct write is tried again. */
+  #put(group: GroupLog, files: GroupFiles, file: File, bytes: Uint8Array, position: number): Promise<void> {
+    const write = (): Promise<void> => file.write(bytes, position, false)
+    return file.direct ? this.#retry(group, files, write) : write()
   }
 
   async #written(files: GroupFiles): Promise<void> {
@@ -317,25 +367,22 @@ export class WriteBehind {
     }
     files.whenWritten = undefined
     if (this.#options.journal.failed !== undefined) throw this.#options.journal.failed
+    if (files.refused !== undefined) throw files.refused
   }
 
   /** Sets file space aside in steps that grow with the segment: idle partitions take little, busy ones rarely ask. */
-  async #reserve(
-    segment: Segment,
-    file: { allocate(position: number, length: number, how: 'keep-size'): Promise<void> },
-    end: number,
-    segmentBytes: number,
-  ): Promise<void> {
+  async #reserve(group: GroupLog, files: GroupFiles, segment: Segment, file: File, end: number): Promise<void> {
     if (end <= segment.allocatedEnd || !this.#canReserve) return
+    const { segmentBytes } = group.config
     const from = segment.allocatedEnd - (segment.allocatedEnd % BLOCK_BYTES)
     const step = Math.min(ALLOCATE_MAX_BYTES, Math.max(ALLOCATE_MIN_BYTES, from))
     const length = alignUp(Math.max(end - from, Math.min(step, segmentBytes - from)), BLOCK_BYTES)
     try {
-      await file.allocate(from, length, 'keep-size')
+      await this.#retry(group, files, () => file.allocate(from, length, 'keep-size'))
       segment.allocatedEnd = from + length
     } catch (error) {
       const failure = asDiskError(error, 'allocate', segment.path('.log'))
-      if (failure.code === 'ENOSPC') throw failure
+      if (isOutOfSpace(failure)) throw failure
       this.#canReserve = false
       this.#options.log('info', `${failure.message}: files grow as they are written instead`)
     }
@@ -410,7 +457,7 @@ export class WriteBehind {
    * partitions that are written to evenly would all do it at the same moment.
    */
   async #createSegment(group: GroupLog, files: GroupFiles, first: TailItem): Promise<Segment | undefined> {
-    while (this.#creations >= this.#creationsAtOnce()) {
+    while (this.#creations >= this.#creationsAtOnce() && !isOver(group, files)) {
       await new Promise<void>((wake) => this.#creationWaiters.push(wake))
     }
     if (isOver(group, files)) return undefined
@@ -433,14 +480,14 @@ export class WriteBehind {
     if (!files.directoryMade) {
       await this.#options.whenDirectoryFree(group)
       if (isOver(group, files)) return undefined
-      await this.#directories.make(group.directory)
+      await this.#retry(group, files, () => this.#directories.make(group.directory))
       files.directoryMade = true
     }
     await this.sweep(group, files)
     if (isOver(group, files)) return undefined
     const segment = new Segment(group.directory, first.baseOffset, first.index, nowMs())
     segment.startIndexes()
-    await pool.use(segment, true)
+    await this.#retry(group, files, () => pool.use(segment, true))
     pool.done(segment)
     files.directoryDirty = true
     files.lastChunk = undefined
@@ -455,14 +502,14 @@ export class WriteBehind {
     const file = await pool.use(segment, true)
     try {
       // What was reserved behind the end must not show: a sealed segment is exactly its batches.
-      await file.truncate(segment.sizeBytes)
+      await this.#retry(group, files, () => file.truncate(segment.sizeBytes))
     } finally {
       pool.done(segment)
     }
     if (segment.maxTimestampOffset >= 0) {
       segment.timeIndex!.append(segment.maxTimestamp, segment.maxTimestampOffset - segment.baseOffset)
     }
-    await this.#saveWholeIndex(segment)
+    await this.#retry(group, files, () => this.#saveWholeIndex(segment))
     files.directoryDirty = true
     await this.#sync(group, files, segment)
     if (isOver(group, files)) return
@@ -482,8 +529,14 @@ export class WriteBehind {
     if (offsetIndex.count - segment.savedOffsetEntries < entriesMin) return
     const offsets = offsetIndex.encode(segment.savedOffsetEntries)
     const times = timeIndex.encode(segment.savedTimeEntries)
-    await this.#writeIndex(segment.path('.index'), offsets, segment.savedOffsetEntries * OFFSET_ENTRY_BYTES, false)
-    await this.#writeIndex(segment.path('.timeindex'), times, segment.savedTimeEntries * TIME_ENTRY_BYTES, false)
+    try {
+      await this.#writeIndex(segment.path('.index'), offsets, segment.savedOffsetEntries * OFFSET_ENTRY_BYTES, false)
+      await this.#writeIndex(segment.path('.timeindex'), times, segment.savedTimeEntries * TIME_ENTRY_BYTES, false)
+    } catch (error) {
+      if (!isOutOfSpace(error)) throw error
+      // The next checkpoint writes them too, and whoever finds them missing makes them.
+      return
+    }
     segment.savedOffsetEntries = offsetIndex.count
     segment.savedTimeEntries = timeIndex.count
   }
@@ -527,8 +580,10 @@ export class WriteBehind {
     files.barrier = undefined
   }
 
-  async #allocate(bytes: number): Promise<number> {
+  /** @returns -1 when the group does not want the memory any more */
+  async #allocate(group: GroupLog, files: GroupFiles, bytes: number): Promise<number> {
     for (;;) {
+      if (isOver(group, files)) return -1
       const at = this.#options.cache.allocate(bytes, 'cache')
       if (at >= 0) return at
       await this.#options.whenFreed()

@@ -89,7 +89,9 @@ async function runRecover(args: RecoverArguments): Promise<void> {
     if (!args.yes && !(await isConfirmed(record.nodeId))) throw new CommandFailed('nothing is changed')
     await recover(recovery)
     note(
-      `Broker ${record.nodeId} decides alone in ${plan.groups.length} groups now. Start it, and then take the lost brokers out: drain and remove them.`,
+      `Broker ${record.nodeId} decides alone in ${plan.groups.length} groups now. Start it, and then take the lost brokers out: drain and remove them.\n` +
+        'Start the other survivors after it. Where one of them holds committed records that are missing here, it says so and serves that partition\n' +
+        'no more; where its metadata are ahead it ends, and joins again with an empty data directory. Nothing of theirs is deleted unasked.',
     )
   } finally {
     await lock.release()

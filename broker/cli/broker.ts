@@ -13,6 +13,9 @@ import { type ClientArguments, clientOptions, withCluster } from './options.ts'
 import { formatTable, note, Progress, print, printJson } from './output.ts'
 
 const LOOK_MS = 500
+/** Partitions without a leader for so long, while nothing moves, are not just between two. */
+const LEADERLESS_MS = 10_000
+const NAMED_MAX = 10
 /** A line of progress for those who read no terminal. */
 const NOTE_MS = 10_000
 
@@ -31,7 +34,7 @@ export function brokerCommand(yargs: Argv): Argv {
 
 function listOptions(yargs: Argv): Argv<ClientArguments> {
   return clientOptions(yargs)
-    .usage('$0 broker list\n\nLists the brokers, and how many partitions each leads and holds.')
+    .usage('$0 broker list\n\nLists the brokers, dead ones too, and how many partitions each leads and holds.')
     .example('$0 broker list', 'The brokers of the cluster on this machine')
 }
 
@@ -39,19 +42,26 @@ async function list(cluster: Cluster, args: ClientArguments): Promise<void> {
   const brokers = await brokerLoads(cluster)
   if (args.json) {
     await printJson(
-      brokers.map(({ nodeId: id, host, port, rack, leads, replicas }) => ({ id, host, port, rack, leads, replicas })),
+      brokers.map(({ nodeId: id, host, port, rack, isAlive, leads, replicas }) => {
+        return { id, host, port, rack, state: stateOf(isAlive), leads, replicas }
+      }),
     )
     return
   }
-  const rows = brokers.map(({ nodeId, host, port, rack, leads, replicas }) => [
+  const rows = brokers.map(({ nodeId, host, port, rack, isAlive, leads, replicas }) => [
     nodeId,
     host,
     port,
     rack,
+    stateOf(isAlive),
     leads,
     replicas,
   ])
-  await print(formatTable(['BROKER', 'HOST', 'PORT', 'RACK', 'LEADS', 'REPLICAS'], rows))
+  await print(formatTable(['BROKER', 'HOST', 'PORT', 'RACK', 'STATE', 'LEADS', 'REPLICAS'], rows))
+}
+
+function stateOf(isAlive: boolean): string {
+  return isAlive ? 'alive' : 'dead'
 }
 
 interface BrokerArguments extends ClientArguments {
@@ -66,7 +76,7 @@ interface DrainArguments extends BrokerArguments {
 function drainOptions(yargs: Argv): Argv<DrainArguments> {
   return clientOptions(yargs)
     .usage(
-      '$0 broker drain <id>\n\nMoves the leaderships of a broker to others, then its replicas, and says how far that is. It goes on when this command is interrupted.',
+      '$0 broker drain <id>\n\nMoves the leaderships of a broker to others, then its replicas, and says how far that is. It goes on when this command is interrupted. The broker may be dead.',
     )
     .positional('id', { type: 'string', demandOption: true, describe: 'Number of the broker' })
     .option('undo', { type: 'boolean', default: false, describe: 'Let the broker keep what it still has' })
@@ -89,12 +99,19 @@ async function drain(cluster: Cluster, args: DrainArguments): Promise<void> {
   }
   const progress = new Progress()
   const begun = await loadOf(cluster, nodeId)
+  let { isAlive } = begun
   let notedMs = performance.now()
+  let movedMs = notedMs
+  let left = begun.replicas
   try {
     for (;;) {
-      const { leads, replicas } = await loadOf(cluster, nodeId)
+      const now = await loadOf(cluster, nodeId)
+      const { leads, replicas } = now
+      isAlive = now.isAlive
       if (replicas === 0) break
-      if (leads === 0) await refuseStuck(cluster, nodeId)
+      if (replicas !== left) movedMs = performance.now()
+      left = replicas
+      if (leads === 0) await refuseStuck(cluster, nodeId, performance.now() - movedMs)
       const text = `broker ${nodeId} leads ${leads} and holds ${replicas} of ${begun.replicas} partitions`
       progress.update(() => text)
       if (performance.now() - notedMs > NOTE_MS) {
@@ -107,19 +124,38 @@ async function drain(cluster: Cluster, args: DrainArguments): Promise<void> {
     progress.end()
   }
   if (args.json) await printJson({ broker: nodeId, replicas: 0 })
-  else note(`Broker ${nodeId} holds nothing any more. Stop it, then take it out with: millrace broker remove ${nodeId}`)
+  else {
+    const next = isAlive ? 'Stop it, then take it out' : 'Take it out'
+    note(`Broker ${nodeId} holds nothing any more. ${next} with: millrace broker remove ${nodeId}`)
+  }
 }
 
-/** @throws CommandFailed when nothing that is left fits on the other brokers; the broker goes on giving away when that changes */
-async function refuseStuck(cluster: Cluster, nodeId: number): Promise<void> {
+/**
+ * @param stillMs how long nothing has moved
+ * @throws CommandFailed when nothing that is left fits on the other brokers, or is led by anybody; the broker goes on giving away when that changes
+ */
+async function refuseStuck(cluster: Cluster, nodeId: number, stillMs: number): Promise<void> {
   // What moves has the replicas of both places, so only what stands still tells.
   if ((await movingCount(cluster)) > 0) return
   const topics = await allTopics(cluster)
-  const left = topics.flatMap(({ partitions }) =>
-    partitions.filter(({ replicaNodes }) => replicaNodes.includes(nodeId)),
+  const left = topics.flatMap(({ name, partitions }) =>
+    partitions
+      .filter(({ replicaNodes }) => replicaNodes.includes(nodeId))
+      .map((partition) => ({ name: `${name}-${partition.partitionIndex}`, ...partition })),
   )
-  const others = cluster.brokers.length - 1
-  if (left.length === 0 || left.some(({ replicaNodes }) => replicaNodes.length <= others)) return
+  if (left.length === 0) return
+  const led = left.filter(({ leaderId }) => leaderId >= 0)
+  if (led.length === 0) {
+    // Leaders change while brokers come and go.
+    if (stillMs < LEADERLESS_MS) return
+    const names = left.slice(0, NAMED_MAX).map(({ name }) => name)
+    if (left.length > NAMED_MAX) names.push('...')
+    throw new CommandFailed(
+      `${left.length} partitions stay, as nobody leads them: ${names.join(', ')}. Start the brokers that hold them, or give these topics up and delete them`,
+    )
+  }
+  const others = cluster.brokers.filter((broker) => broker.nodeId !== nodeId).length
+  if (led.some(({ replicaNodes }) => replicaNodes.length <= others)) return
   const most = Math.max(...left.map(({ replicaNodes }) => replicaNodes.length))
   throw new CommandFailed(
     `broker ${nodeId} leads nothing any more, but ${left.length} partitions stay: they have up to ${most} replicas, and there are ${others} other brokers. Start another broker, and they move`,

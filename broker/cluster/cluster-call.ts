@@ -18,6 +18,7 @@ export type ClusterAsk =
   | { readonly type: 'register'; readonly registration: Registration; readonly newClusterId?: string }
   | { readonly type: 'complete-reassignment'; readonly groupId: number; readonly targetReplicas: readonly number[] }
   | { readonly type: 'allocate-producer-ids' }
+  | { readonly type: 'metadata-index' }
 
 /** What every answer has. */
 interface Outcome {
@@ -31,6 +32,10 @@ export interface RegisterAnswer extends Outcome {
   /** Whoever has applied the metadata up to here knows all that was decided before it was registered. */
   readonly metadataIndex?: number
   readonly peers?: readonly (PeerAddress & { readonly nodeId: number })[]
+}
+
+export interface MetadataIndexAnswer extends Outcome {
+  readonly metadataIndex?: number
 }
 
 export interface ProducerIdAnswer extends Outcome {
@@ -108,6 +113,8 @@ async function answer(shard: ShardContext, ask: ClusterAsk): Promise<Outcome> {
       const block = await controller.allocateProducerIds()
       return 'error' in block ? block : { error: ErrorCode.NONE, ...block }
     }
+    case 'metadata-index':
+      return controller.metadataIndex()
     default: {
       const { type } = ask as { readonly type: unknown }
       return { error: ErrorCode.UNSUPPORTED_VERSION, message: `this controller knows nothing of ${type}` }

@@ -52,6 +52,8 @@ export interface CreateTopic {
   /** Broker ids per partition, the preferred leader first. Raft group numbers are given out when the command is applied. */
   readonly assignments: readonly (readonly number[])[]
   readonly configs: Readonly<Record<string, string>>
+  /** Of an internal topic: see TopicImage.isFactorChosen. A release that does not know it adds no replicas by itself either. */
+  readonly isFactorChosen?: boolean
 }
 
 export interface DeleteTopic {
@@ -79,6 +81,8 @@ export interface ReassignPartition {
   readonly replicas: readonly number[]
   readonly adding: readonly number[]
   readonly removing: readonly number[]
+  /** Somebody wants another number of replicas for a partition of an internal topic. */
+  readonly isFactorChosen?: boolean
 }
 
 /** The leader of the group has made its members those of the target. Does nothing when the target is another one by then. */
@@ -141,6 +145,8 @@ export interface MetadataLog {
    * A rejection leaves open whether they will be applied; NotController says that this broker cannot tell.
    */
   append(commands: readonly Command[]): Promise<void>
+  /** Whether this broker led the metadata group at some moment after the call, with everything decided before applied. */
+  confirm(): Promise<boolean>
 }
 
 /** The newest version of each command this broker writes and reads. */

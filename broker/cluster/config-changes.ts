@@ -5,7 +5,7 @@
 import { ErrorCode } from '../../protocol/errors.ts'
 import type { AlterConfigsRequest } from '../../protocol/messages/alter-configs.ts'
 import type { IncrementalAlterConfigsRequest } from '../../protocol/messages/incremental-alter-configs.ts'
-import { brokerConfigDefinition } from '../config/definitions.ts'
+import { brokerConfigDefinition, brokerConfigDefinitions } from '../config/definitions.ts'
 import {
   clientMetricsConfigDefinitions,
   clientMetricsConfigProblem,
@@ -16,10 +16,11 @@ import type { ConfigDefinition } from '../config/values.ts'
 import { parseValue, splitList } from '../config/values.ts'
 import type { BrokerConfig } from '../config.ts'
 import { policyProblem } from '../config.ts'
+import { LOGGER_LEVELS, type LoggerLevel, type LogThreshold } from '../observe/log-level.ts'
 import { topicConfigDefinitions, topicConfigProblem, topicConfigValue } from '../topic-config.ts'
 import type { Refusal } from './assignment.ts'
 import type { ConfigResource, SetConfigs } from './commands.ts'
-import { brokerNameProblem, ResourceType } from './config-report.ts'
+import { brokerNameProblem, ResourceType, ROOT_LOGGER } from './config-report.ts'
 import type { MetadataImage } from './metadata.ts'
 import { isInternalTopic, topicNameProblem } from './topic-names.ts'
 
@@ -64,11 +65,15 @@ export function incrementalChanges({ resources }: IncrementalAlterConfigsRequest
   })
 }
 
-/** Plans every resource of a request; resources are independent of each other. */
+/**
+ * Plans every resource of a request; resources are independent of each other.
+ * @param hasLogger whether the level of this broker's log can be changed: see setLevel()
+ */
 export function planConfigChanges(
   changes: readonly ResourceChange[],
   image: MetadataImage,
   broker: BrokerConfig,
+  hasLogger = false,
 ): PlannedChange[] {
   const counts = new Map<string, number>()
   const keyOf = (change: ResourceChange) => `${change.resourceType}/${change.resourceName}`
@@ -76,11 +81,16 @@ export function planConfigChanges(
   return changes.map((change) =>
     (counts.get(keyOf(change)) ?? 0) > 1
       ? invalidRequest('Each resource must appear at most once.')
-      : planResource(change, image, broker),
+      : planResource(change, image, broker, hasLogger),
   )
 }
 
-function planResource(change: ResourceChange, image: MetadataImage, broker: BrokerConfig): PlannedChange {
+function planResource(
+  change: ResourceChange,
+  image: MetadataImage,
+  broker: BrokerConfig,
+  hasLogger: boolean,
+): PlannedChange {
   const { resourceType, resourceName } = change
   const entries: readonly { name: string; value: string | null; configOperation?: number }[] =
     change.operations ?? change.configs
@@ -93,11 +103,11 @@ function planResource(change: ResourceChange, image: MetadataImage, broker: Brok
   if (new Set(entries.map(({ name }) => name)).size < entries.length) {
     return invalidRequest('Error due to duplicate config keys')
   }
-  if (resourceType === ResourceType.BROKER_LOGGER) return planLogger(change, broker)
+  if (resourceType === ResourceType.BROKER_LOGGER) return planLogger(change, broker, hasLogger)
   const resource = RESOURCES[resourceType]
   if (resource === undefined) return invalidRequest(`Unknown resource type ${resourceType}`)
   if (resource === 'broker' && resourceName !== '') {
-    const problem = brokerNameProblem(resourceName, broker.nodeId)
+    const problem = brokerNameProblem(resourceName, broker.nodeId, 'alter')
     // Kafka wants the broker itself to be asked. Here any broker takes a change for any registered one: a dead broker has to be
     // drained too.
     if (problem !== undefined && image.broker(Number(resourceName)) === undefined) return invalidRequest(problem)
@@ -107,7 +117,7 @@ function planResource(change: ResourceChange, image: MetadataImage, broker: Brok
     resource === 'topic' ? (topic?.configs ?? new Map<string, string>()) : image.resourceConfigs(resource, resourceName)
   const next = nextConfigs(change, resource, present, broker)
   if (!(next instanceof Map)) return next
-  const problem = resourceProblem(resource, resourceName, next, broker)
+  const problem = resourceProblem(resource, resourceName, next, image, broker)
   if (problem !== undefined) return problem
   if (resource === 'topic' && topic === undefined) {
     return { error: ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, message: `The topic '${resourceName}' does not exist.` }
@@ -137,9 +147,9 @@ function nextConfigs(
       case ConfigOperation.APPEND:
       case ConfigOperation.SUBTRACT: {
         const appends = configOperation === ConfigOperation.APPEND
-        if (definitionOf(resource, name)?.type !== 'list') {
-          const message = `Can't ${appends ? 'APPEND' : 'SUBTRACT'} to key ${name} because its type is not LIST.`
-          return { error: ErrorCode.INVALID_CONFIG, message }
+        const definition = definitionOf(resource, name)
+        if (definition?.type !== 'list') {
+          return { error: ErrorCode.INVALID_CONFIG, message: noListMessage(resource, name, definition, appends) }
         }
         const items = splitList(next.get(name) ?? inheritedText(resource, name, broker))
         const given = splitList(value ?? '')
@@ -154,6 +164,19 @@ function nextConfigs(
     }
   }
   return next
+}
+
+/** Kafka's brokers and its controllers have words of their own for it. */
+function noListMessage(
+  resource: ConfigResource,
+  name: string,
+  definition: ConfigDefinition | undefined,
+  appends: boolean,
+): string {
+  if (resource !== 'broker')
+    return `Can't ${appends ? 'APPEND' : 'SUBTRACT'} to key ${name} because its type is not LIST.`
+  if (definition === undefined) return `Unknown config name: ${name}`
+  return `Config value ${appends ? 'append' : 'subtract'} is not allowed for config key: ${name}`
 }
 
 function definitionOf(resource: ConfigResource, name: string): ConfigDefinition | undefined {
@@ -180,6 +203,7 @@ function resourceProblem(
   resource: ConfigResource,
   name: string,
   configs: ReadonlyMap<string, string>,
+  image: MetadataImage,
   broker: BrokerConfig,
 ): Refusal | undefined {
   switch (resource) {
@@ -191,7 +215,7 @@ function resourceProblem(
       return message === undefined ? undefined : { error: ErrorCode.INVALID_CONFIG, message }
     }
     case 'broker':
-      return brokerConfigsProblem(name, configs)
+      return brokerConfigsProblem(name, configs) ?? threadCountProblem(name, configs, image, broker)
     case 'group': {
       if (name === '') return invalidRequest('Default group resources are not allowed.')
       const message = groupConfigProblem(configs, broker)
@@ -205,40 +229,158 @@ function resourceProblem(
   }
 }
 
-/** A broker answers INVALID_REQUEST for what a topic would call INVALID_CONFIG; names it does not know are kept. */
+/** Secrets of a listener: Kafka takes them with the listener's prefix only. */
+const LISTENER_SECRET = /^ssl\.(?:keystore\..+|key\.password|truststore\..+)$/
+
+/** Configs that Kafka checks together, and the smallest value of each. */
+const LEAST: ReadonlyMap<string, number> = new Map([
+  ['log.roll.ms', 1],
+  ['log.roll.jitter.ms', 0],
+])
+
+/**
+ * A broker answers INVALID_REQUEST for what a topic would call INVALID_CONFIG, in Kafka's order: first the names, then the values.
+ * Names it does not know are kept.
+ */
 function brokerConfigsProblem(name: string, configs: ReadonlyMap<string, string>): Refusal | undefined {
-  const resource = `ConfigResource(type=BROKER, name='${name}')`
-  const refuse = (message: string) => invalidRequest(`Invalid config value for resource ${resource}: ${message}`)
+  const named = (isMeant: (key: string) => boolean): string | undefined => {
+    const keys = [...configs.keys()].filter(isMeant)
+    return keys.length === 0 ? undefined : `[${keys.join(', ')}]`
+  }
+  const fixed = named((key) => brokerConfigDefinitions.get(key)?.scope === 'read-only')
+  if (fixed !== undefined) return invalidRequest(`Cannot update these configs dynamically: ${fixed}`)
+  const secrets = named((key) => LISTENER_SECRET.test(key))
+  if (secrets !== undefined) {
+    return invalidRequest(
+      `These security configs can be dynamically updated only per-listener using the listener prefix: ${secrets}`,
+    )
+  }
   for (const [key, text] of configs) {
-    const definition = brokerConfigDefinition(key)
-    if (definition === undefined) continue
-    if (definition.scope === 'read-only') return refuse(`Cannot update these configs dynamically: Set(${key})`)
-    if (name === '' && definition.scope === 'per-broker') {
-      return refuse(`Cannot update these configs at default cluster level, broker id must be specified: Set(${key})`)
-    }
-    const parsed = parseValue(definition, text)
-    if ('error' in parsed) return refuse(parsed.error)
-    if (key === 'log.cleanup.policy') {
-      const problem = policyProblem(parsed.value)
-      if (problem !== undefined) return refuse(`Invalid value ${text} for configuration ${key}: ${problem}`)
-    }
-    if (key === 'log.retention.ms' && parsed.value === 0) {
-      return refuse('log.retention.ms must be unlimited (-1) or, equal or greater than 1')
+    const problem = brokerValueProblem(key, text)
+    if (problem !== undefined) return invalidRequest(problem)
+  }
+  const single = name === '' ? named(isPerBroker) : undefined
+  if (single === undefined) return undefined
+  return invalidRequest(`Cannot update these configs at default cluster level, broker id must be specified: ${single}`)
+}
+
+function isPerBroker(key: string): boolean {
+  const definition = brokerConfigDefinition(key)
+  // A listener belongs to one broker, and so does all that is said of it.
+  return definition !== undefined && (definition.scope === 'per-broker' || key !== definition.name)
+}
+
+function brokerValueProblem(key: string, text: string): string | undefined {
+  const definition = brokerConfigDefinition(key)
+  if (definition === undefined) return undefined
+  const parsed = parseValue(definition, text)
+  if ('error' in parsed) return parsed.error
+  const { value } = parsed
+  if (key === 'log.cleanup.policy') {
+    const problem = policyProblem(value)
+    if (problem !== undefined) return `Invalid value ${text} for configuration ${key}: ${problem}`
+  }
+  if (key === 'log.retention.ms' && value === 0) {
+    return 'requirement failed: log.retention.ms must be unlimited (-1) or, greater than or equal to 1'
+  }
+  const least = LEAST.get(key)
+  if (least !== undefined && Number(value) < least) {
+    return `requirement failed: ${key} must be greater than or equal to ${least}`
+  }
+  return undefined
+}
+
+const THREAD_COUNTS: readonly string[] = [
+  'num.network.threads',
+  'num.io.threads',
+  'num.replica.fetchers',
+  'num.recovery.threads.per.data.dir',
+  'background.threads',
+  'remote.log.reader.threads',
+  'remote.log.manager.copier.thread.pool.size',
+  'remote.log.manager.expiration.thread.pool.size',
+  'remote.log.manager.follower.thread.pool.size',
+  'log.cleaner.threads',
+]
+
+/**
+ * A number of threads may be doubled or halved at once, not more. Of the broker that is asked, and by what would hold on it afterwards: of
+ * another one nobody here knows what it was started with.
+ */
+function threadCountProblem(
+  name: string,
+  configs: ReadonlyMap<string, string>,
+  image: MetadataImage,
+  broker: BrokerConfig,
+): Refusal | undefined {
+  const ownName = String(broker.nodeId)
+  if (name !== '' && name !== ownName) return undefined
+  const own = name === '' ? image.resourceConfigs('broker', ownName) : configs
+  const forAll = name === '' ? configs : image.resourceConfigs('broker', '')
+  for (const key of THREAD_COUNTS) {
+    const text =
+      own.get(key) ?? forAll.get(key) ?? broker.settings.get(key) ?? brokerConfigDefinitions.get(key)?.defaultText
+    const problem = threadStepProblem(key, broker.number(key), Number(text))
+    if (problem !== undefined) {
+      return invalidRequest(
+        `Invalid value org.apache.kafka.common.config.ConfigException: ${problem} for configuration Invalid dynamic configuration`,
+      )
     }
   }
   return undefined
 }
 
-/** No logger has a level of its own, so every name is unknown. */
-function planLogger(change: ResourceChange, broker: BrokerConfig): PlannedChange {
-  if (change.operations === undefined) {
-    return invalidRequest('AlterConfigs is deprecated and does not support the resource type BROKER_LOGGER.')
+function threadStepProblem(key: string, current: number, next: number): string | undefined {
+  const isTooFew = next < Math.trunc(current / 2)
+  if (!isTooFew && next <= current * 2) return undefined
+  if (key === 'log.cleaner.threads') {
+    return isTooFew
+      ? `Log cleaner threads cannot be reduced to less than half the current value ${current}`
+      : `Log cleaner threads cannot be increased to more than double the current value ${current}`
   }
-  const problem = brokerNameProblem(change.resourceName, broker.nodeId)
+  const bound = isTooFew ? 'be at least half' : 'not be greater than double'
+  return `Dynamic thread count update validation failed for ${key}=${next}, value should ${bound} the current value ${current}`
+}
+
+/** There is one logger, and it is this process's own. */
+function planLogger(change: ResourceChange, broker: BrokerConfig, hasLogger: boolean): PlannedChange {
+  if (change.operations === undefined) {
+    return invalidRequest(`Unknown resource type ${ResourceType.BROKER_LOGGER}`)
+  }
+  const problem = brokerNameProblem(change.resourceName, broker.nodeId, 'alter-logger')
   if (problem !== undefined) return invalidRequest(problem)
-  const first = change.operations[0]
-  if (first === undefined) return { error: ErrorCode.NONE, command: undefined }
-  return { error: ErrorCode.INVALID_CONFIG, message: `Logger ${first.name} does not exist!` }
+  for (const operation of change.operations) {
+    const refusal = levelProblem(operation, hasLogger)
+    if (refusal !== undefined) return refusal
+  }
+  return { error: ErrorCode.NONE, command: undefined }
+}
+
+function levelProblem({ name, configOperation, value }: ConfigChange, hasLogger: boolean): Refusal | undefined {
+  const { SET, DELETE, APPEND, SUBTRACT } = ConfigOperation
+  if (configOperation !== SET && configOperation !== DELETE) {
+    const word = { [APPEND]: 'APPEND', [SUBTRACT]: 'SUBTRACT' }[configOperation] ?? 'This'
+    return invalidRequest(`${word} operation is not allowed for the BROKER_LOGGER resource`)
+  }
+  if (!hasLogger || name !== ROOT_LOGGER) {
+    return { error: ErrorCode.INVALID_CONFIG, message: `Logger ${name} does not exist!` }
+  }
+  if (configOperation === DELETE) return invalidRequest('Removing the log level of the root logger is not allowed')
+  if (isLevel(value)) return undefined
+  const levels = [...LOGGER_LEVELS].sort().join(', ')
+  return {
+    error: ErrorCode.INVALID_CONFIG,
+    message: `Cannot set the log level of ${name} to ${value} as it is not a supported log level. Valid log levels are ${levels}`,
+  }
+}
+
+/** Carries out what was planned for a BROKER_LOGGER without an error: this broker says as much as it was told to. */
+export function setLevel({ operations = [] }: ResourceChange, threshold: LogThreshold): void {
+  for (const { value } of operations) if (isLevel(value)) threshold.level = value
+}
+
+function isLevel(text: string | null): text is LoggerLevel {
+  return LOGGER_LEVELS.some((level) => level === text)
 }
 
 function invalidRequest(message: string): Refusal {

@@ -57,19 +57,25 @@ export function topicConfigEntries(overrides: ReadonlyMap<string, string>, broke
   return entries
 }
 
-/** What is set on a resource over defaults that no other resource changes: groups, client metrics. */
+interface Fallback {
+  readonly text: string | null
+  readonly links: readonly ConfigLink[]
+}
+
+/** What is set on a resource, over what holds where nothing is: groups, client metrics. */
 function plainEntries(
   definitions: ReadonlyMap<string, ConfigDefinition>,
   overrides: ReadonlyMap<string, string>,
   source: ConfigSource,
+  fallbackOf: (definition: ConfigDefinition) => Fallback,
 ): ConfigEntry[] {
   return [...definitions.values()].map((definition) => {
     const { name, type, documentation } = definition
-    const fallback = defaultValue(definition).text
+    const fallback = fallbackOf(definition)
     const set = overrides.get(name)
     const parsed = set === undefined ? undefined : parseValue(definition, set)
-    const value = parsed === undefined || 'error' in parsed ? fallback : parsed.text
-    const links: ConfigLink[] = fallback === null ? [] : [{ name, text: fallback, source: ConfigSource.DEFAULT }]
+    const value = parsed === undefined || 'error' in parsed ? fallback.text : parsed.text
+    const links = [...fallback.links]
     if (set !== undefined) links.unshift({ name, text: value, source })
     return {
       name,
@@ -82,6 +88,22 @@ function plainEntries(
       documentation,
     }
   })
+}
+
+/** Most configs of groups are the broker's for all groups, under `group.` and their own name. */
+function groupFallback(definition: ConfigDefinition, broker: BrokerConfig): Fallback {
+  const { name } = definition
+  const ofBroker = `group.${name}`
+  if (brokerConfigDefinitions.has(ofBroker)) {
+    return { text: broker.value(ofBroker).text, links: broker.links([ofBroker]) }
+  }
+  const { text } = defaultValue(definition)
+  return { text, links: text === null ? [] : [{ name, text, source: ConfigSource.DEFAULT }] }
+}
+
+/** Kafka gives no origin for the defaults of client metrics. */
+function clientMetricsFallback(definition: ConfigDefinition): Fallback {
+  return { text: defaultValue(definition).text, links: [] }
 }
 
 function brokerEntry(name: string, value: string | null, links: readonly ConfigLink[]): ConfigEntry {
@@ -101,12 +123,18 @@ function brokerEntry(name: string, value: string | null, links: readonly ConfigL
 
 function ownBrokerEntries(broker: BrokerConfig): ConfigEntry[] {
   const names = [...brokerConfigDefinitions.keys(), ...broker.extraNames()]
-  return names.sort().map((name) => {
+  const entries: ConfigEntry[] = []
+  for (const name of names.sort()) {
     const definition = brokerConfigDefinition(name)
-    const synonyms =
-      brokerConfigDefinitions.has(name) || definition === undefined ? brokerSynonyms(name) : [name, definition.name]
-    return brokerEntry(name, broker.value(name).text, broker.links(synonyms))
-  })
+    const isDefined = brokerConfigDefinitions.has(name)
+    const synonyms = isDefined || definition === undefined ? brokerSynonyms(name) : [name, definition.name]
+    const links = broker.links(synonyms)
+    if (isDefined && definition?.isListedUnset === false && links.length === 0) continue
+    // Without a value of its own it has none to explain: what stands in for it then is another config.
+    const own = links.findIndex((link) => link.name === name)
+    entries.push(brokerEntry(name, broker.value(name).text, own < 0 ? [] : links.slice(own)))
+  }
+  return entries
 }
 
 function clusterBrokerEntries(overrides: ReadonlyMap<string, string>): ConfigEntry[] {
@@ -118,19 +146,55 @@ function clusterBrokerEntries(overrides: ReadonlyMap<string, string>): ConfigEnt
     })
 }
 
-/** Whether a BROKER or BROKER_LOGGER resource names the broker that was asked; its configs live nowhere else. */
-export function brokerNameProblem(name: string, nodeId: number): string | undefined {
-  if (!/^[+-]?[0-9]+$/.test(name)) return `Broker id must be an integer, but it is: ${name}`
-  if (Number(name) !== nodeId) return `Unexpected broker id, expected ${nodeId}, but received ${name}`
-  return undefined
+/** The questions in which a BROKER or BROKER_LOGGER resource names a broker. */
+export type BrokerQuestion = 'describe' | 'describe-logger' | 'alter' | 'alter-logger'
+
+/** Whether it is the broker that was asked; its configs live nowhere else. @returns Kafka's words, which differ by the question */
+export function brokerNameProblem(name: string, nodeId: number, question: BrokerQuestion): string | undefined {
+  const describes = question === 'describe' || question === 'describe-logger'
+  if (!/^[+-]?[0-9]+$/.test(name)) return `${describes ? 'Broker' : 'Node'} id must be an integer, but it is: ${name}`
+  if (Number(name) === nodeId) return undefined
+  switch (question) {
+    case 'describe':
+      return `Unexpected broker id, expected ${nodeId} or empty string, but received ${name}`
+    case 'describe-logger':
+      return `Unexpected broker id, expected ${nodeId} but received ${name}`
+    case 'alter':
+      return `Unexpected broker id, expected ${nodeId}, but received ${name}`
+    case 'alter-logger':
+      return `Unexpected node id. Expected ${nodeId}, but received ${name}`
+  }
 }
 
-/** All configs of a resource, or why there are none. */
+/** The name of the only logger there is. */
+export const ROOT_LOGGER = 'root'
+
+function loggerEntries(rootLevel: string | undefined): ConfigEntry[] {
+  if (rootLevel === undefined) return []
+  return [
+    {
+      name: ROOT_LOGGER,
+      value: rootLevel,
+      readOnly: false,
+      source: ConfigSource.BROKER_LOGGER,
+      isSensitive: false,
+      links: [],
+      configType: 0,
+      documentation: null,
+    },
+  ]
+}
+
+/**
+ * All configs of a resource, or why there are none.
+ * @param rootLevel of this broker's log; undefined where it has none that could be changed
+ */
 export function resourceConfigEntries(
   resourceType: number,
   resourceName: string,
   image: MetadataImage,
   broker: BrokerConfig,
+  rootLevel?: string,
 ): readonly ConfigEntry[] | Refusal {
   switch (resourceType) {
     case ResourceType.TOPIC: {
@@ -142,14 +206,13 @@ export function resourceConfigEntries(
     }
     case ResourceType.BROKER: {
       if (resourceName === '') return clusterBrokerEntries(image.resourceConfigs('broker', ''))
-      const problem = brokerNameProblem(resourceName, broker.nodeId)
+      const problem = brokerNameProblem(resourceName, broker.nodeId, 'describe')
       return problem === undefined ? ownBrokerEntries(broker) : { error: ErrorCode.INVALID_REQUEST, message: problem }
     }
     case ResourceType.BROKER_LOGGER: {
       if (resourceName === '') return { error: ErrorCode.INVALID_REQUEST, message: 'Broker id must not be empty' }
-      const problem = brokerNameProblem(resourceName, broker.nodeId)
-      // No logger of this broker has a level of its own.
-      return problem === undefined ? [] : { error: ErrorCode.INVALID_REQUEST, message: problem }
+      const problem = brokerNameProblem(resourceName, broker.nodeId, 'describe-logger')
+      return problem === undefined ? loggerEntries(rootLevel) : { error: ErrorCode.INVALID_REQUEST, message: problem }
     }
     case ResourceType.CLIENT_METRICS:
       if (resourceName === '') {
@@ -159,10 +222,16 @@ export function resourceConfigEntries(
         clientMetricsConfigDefinitions,
         image.resourceConfigs('client-metrics', resourceName),
         ConfigSource.CLIENT_METRICS,
+        clientMetricsFallback,
       )
     case ResourceType.GROUP:
       if (resourceName === '') return { error: ErrorCode.INVALID_REQUEST, message: 'Group name must not be empty' }
-      return plainEntries(groupConfigDefinitions, image.resourceConfigs('group', resourceName), ConfigSource.GROUP)
+      return plainEntries(
+        groupConfigDefinitions,
+        image.resourceConfigs('group', resourceName),
+        ConfigSource.GROUP,
+        (definition) => groupFallback(definition, broker),
+      )
     default:
       return { error: ErrorCode.INVALID_REQUEST, message: `Unsupported resource type: ${resourceType}` }
   }

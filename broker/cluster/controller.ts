@@ -24,12 +24,13 @@ import type { Command, Endpoint, MetadataLog, PeerAddress, RegisterBroker } from
 import { NotController } from './commands.ts'
 import type { ResourceChange } from './config-changes.ts'
 import { incrementalChanges, planConfigChanges, replacingChanges } from './config-changes.ts'
+import { planRaise } from './internal-replicas.ts'
 import type { BrokerRegistration, MetadataImage } from './metadata.ts'
 import type { Plan, PlanContext } from './plan.ts'
 import { invalidRequest } from './plan.ts'
 import type { DrainPlan, PlannedReassignment } from './reassignment.ts'
 import { planCancellation, planDrain, planReassignment } from './reassignment.ts'
-import { isReassigning } from './target.ts'
+import { isReassigning, targetReplicas } from './target.ts'
 import type { AskedTopic } from './topic-changes.ts'
 import {
   deletedTopic,
@@ -53,6 +54,8 @@ export interface ControllerOptions {
   readonly log: MetadataLog
   /** Whether a broker has shown a sign of life lately. By default all have. */
   readonly isAlive?: (nodeId: number) => boolean
+  /** Where a broker that this one is linked with says that other brokers reach it; for this broker its own address. */
+  readonly linkedAddress?: (nodeId: number) => PeerAddress | undefined
   /** Whether this broker leads the metadata group and has applied all that was committed before. By default it does. */
   readonly isActive?: () => boolean
 }
@@ -76,6 +79,16 @@ export interface Registered {
   readonly directoryEpoch: number
 }
 
+/** Replicas that the broker's own topics are about to get. */
+export interface Raised {
+  readonly topic: string
+  readonly replicationFactor: number
+  /** Partitions that this step has begun with, or aimed elsewhere. */
+  readonly begun: number
+  /** Partitions that have fewer replicas, those on their way included. */
+  readonly left: number
+}
+
 export interface ProducerIdBlock {
   readonly firstProducerId: number
   readonly count: number
@@ -94,17 +107,19 @@ export class Controller {
   readonly #image: () => MetadataImage
   readonly #log: MetadataLog
   readonly #isAlive: (nodeId: number) => boolean
+  readonly #linkedAddress: (nodeId: number) => PeerAddress | undefined
   readonly #context: PlanContext
   readonly #isActive: () => boolean
   #turn: Promise<void> = Promise.resolve()
   #waiting = 0
 
-  constructor({ environment, config, image, log, isAlive, isActive }: ControllerOptions) {
+  constructor({ environment, config, image, log, isAlive, linkedAddress, isActive }: ControllerOptions) {
     this.#environment = environment
     this.#config = config
     this.#image = image
     this.#log = log
     this.#isAlive = isAlive ?? (() => true)
+    this.#linkedAddress = linkedAddress ?? (() => undefined)
     this.#isActive = isActive ?? (() => true)
     this.#context = { image, config, random: environment.random, isAlive: this.#isAlive }
   }
@@ -153,10 +168,12 @@ export class Controller {
     return this.#change<Registered | Refusal>(Number.POSITIVE_INFINITY, plan, (refused) => refused)
   }
 
-  #registrationProblem({ nodeId, directoryId = '', directoryEpoch }: Registration): Refusal | undefined {
+  #registrationProblem(registration: Registration): Refusal | undefined {
+    const { nodeId, directoryId = '', directoryEpoch } = registration
     const image = this.#image()
     const known = image.directoryId(nodeId)
-    if (known === '' || directoryId === known) return undefined
+    if (known === '') return undefined
+    if (directoryId === known) return this.#isElsewhere(registration) ? idIsTaken(nodeId) : undefined
     // First, because what is alive may be the one with the old directory itself.
     if (directoryEpoch !== undefined && directoryEpoch < image.directoryEpoch(nodeId)) {
       return {
@@ -165,12 +182,19 @@ export class Controller {
       }
     }
     if (image.broker(nodeId) !== undefined && nodeId !== this.#config.nodeId && this.#isAlive(nodeId)) {
-      return {
-        error: ErrorCode.DUPLICATE_BROKER_REGISTRATION,
-        message: `Another broker with id ${nodeId} is running in this cluster.`,
-      }
+      return idIsTaken(nodeId)
     }
     return undefined
+  }
+
+  /**
+   * Whether that broker lives at another address than the one registered now: then a copy of its directory was started, which must not draw
+   * its clients to itself. A broker that itself comes back elsewhere is linked from there soon, or its old self is dead.
+   */
+  #isElsewhere({ nodeId, peer }: Registration): boolean {
+    const present = this.#linkedAddress(nodeId) ?? this.#image().broker(nodeId)?.peer
+    if (present == null || peer == null || !this.#isAlive(nodeId)) return false
+    return present.host !== peer.host || present.port !== peer.port
   }
 
   /** CreateTopics. Checks in Kafka's order; topics are independent of each other. */
@@ -242,9 +266,10 @@ export class Controller {
       let slot = 0
       return {
         throttleTimeMs: 0,
-        allowReplicationFactorChange,
+        // Who asks for nothing gets the defaults of the protocol, as in Kafka.
+        allowReplicationFactorChange: allowReplicationFactorChange || topics.length === 0,
         errorCode: ErrorCode.NONE,
-        errorMessage: null,
+        errorMessage: topics.length === 0 ? '' : null,
         responses: topics.map(({ name, partitions }) => ({
           name,
           partitions: partitions.map(({ partitionIndex }) => {
@@ -305,6 +330,30 @@ export class Controller {
   }
 
   /**
+   * Begins to give the broker's own topics the replicas that they lack for want of brokers when they were made. Called again and again
+   * while this broker leads the metadata group; without anything to do it costs a look at those topics.
+   * @returns what was begun; undefined for nothing
+   */
+  raiseStep(movingMax = this.#config.millraceDrainPartitionsMax): Promise<Raised | undefined> {
+    const plan = (): Plan<Raised | undefined> => {
+      const planned = planRaise(this.#image(), this.#config, this.#isAlive, { movingMax })
+      if (planned === undefined) return { commands: [], answer: () => undefined }
+      const { commands, ...raised } = planned
+      return {
+        commands,
+        answer: (failed) => (failed === undefined ? { ...raised, begun: commands.length } : undefined),
+      }
+    }
+    return this.#change<Raised | undefined>(this.#config.requestTimeoutMs, plan, () => undefined)
+  }
+
+  /** How far the metadata are: everything that was answered to anybody before this call is in them by then. */
+  async metadataIndex(): Promise<{ readonly error: ErrorCode; readonly metadataIndex?: number }> {
+    if (!(await this.#log.confirm())) return { error: ErrorCode.NOT_CONTROLLER }
+    return { error: ErrorCode.NONE, metadataIndex: this.#image().appliedIndex }
+  }
+
+  /**
    * UnregisterBroker: the broker left for good. Kafka forgets it whatever it holds; here it must be empty and stopped, because a
    * replica list may not name somebody nobody knows, and a running broker would register again.
    */
@@ -355,8 +404,13 @@ export class Controller {
           : `Unable to find partition ${name}:${partitionIndex}.`
       return { error: ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, message }
     }
-    if (replicas === null) return planCancellation(partition, this.#isAlive)
-    return planReassignment(image, partition, replicas, allowReplicationFactorChange)
+    const planned =
+      replicas === null
+        ? planCancellation(name, partition, this.#isAlive)
+        : planReassignment(image, partition, replicas, allowReplicationFactorChange)
+    if (topic?.isInternal !== true || !('command' in planned) || planned.command === undefined) return planned
+    const isFactorChosen = targetReplicas(planned.command).length !== targetReplicas(partition).length
+    return isFactorChosen ? { ...planned, command: { ...planned.command, isFactorChosen } } : planned
   }
 
   #alter(changes: readonly ResourceChange[], validateOnly: boolean): Promise<AlterConfigsResponse> {
@@ -441,6 +495,13 @@ export class Controller {
       },
     )
     return work
+  }
+}
+
+function idIsTaken(nodeId: number): Refusal {
+  return {
+    error: ErrorCode.DUPLICATE_BROKER_REGISTRATION,
+    message: `Another broker with id ${nodeId} is running in this cluster.`,
   }
 }
 

@@ -15,6 +15,15 @@ export type PartitionSnapshot = readonly [
   reassignment?: readonly [adding: readonly number[], removing: readonly number[], original: readonly number[]],
 ]
 
+/** One topic; the last one is true for an internal topic whose number of replicas a client has chosen. */
+export type TopicSnapshot = readonly [
+  name: string,
+  topicId: string,
+  configs: Record<string, string>,
+  partitions: readonly PartitionSnapshot[],
+  isFactorChosen?: boolean,
+]
+
 /** A field added later is optional; another meaning gets another number. */
 export interface Snapshot {
   readonly format: typeof SNAPSHOT_FORMAT
@@ -28,8 +37,7 @@ export interface Snapshot {
   /** Of every broker id that was ever registered: the id of its last data directory, and how many it had before. */
   readonly directories: readonly (readonly [nodeId: number, directoryId: string, directoryEpoch: number])[]
   readonly features: Readonly<Record<string, number>>
-  /** Per topic: name, id, overrides, partitions. */
-  readonly topics: readonly (readonly [string, string, Record<string, string>, readonly PartitionSnapshot[]])[]
+  readonly topics: readonly TopicSnapshot[]
   readonly configs: readonly (readonly [ConfigResource, string, Record<string, string>])[]
 }
 

@@ -18,7 +18,13 @@ import type {
   ReassignPartition,
   RegisterBroker,
 } from './commands.ts'
-import { type PartitionSnapshot, readSnapshot, SNAPSHOT_FORMAT, type Snapshot } from './metadata-snapshot.ts'
+import {
+  type PartitionSnapshot,
+  readSnapshot,
+  SNAPSHOT_FORMAT,
+  type Snapshot,
+  type TopicSnapshot,
+} from './metadata-snapshot.ts'
 import { raftIdOf } from './raft-id.ts'
 import { ReplicaLoad } from './replica-load.ts'
 import { isReassigning, targetReplicas } from './target.ts'
@@ -69,6 +75,8 @@ export interface TopicImage {
   readonly topicId: string
   readonly isInternal: boolean
   readonly partitions: readonly PartitionImage[]
+  /** Of an internal topic: a client has said how many replicas it is to have, so the broker adds none by itself. */
+  readonly isFactorChosen: boolean
   /** Overrides only. */
   readonly configs: ReadonlyMap<string, string>
   /** Effective values on this broker; the same object for topics with the same overrides. */
@@ -118,6 +126,7 @@ interface MutablePartition extends PartitionImage {
 }
 
 interface MutableTopic extends TopicImage {
+  isFactorChosen: boolean
   partitions: MutablePartition[]
   configs: ReadonlyMap<string, string>
   config: TopicConfig
@@ -350,7 +359,7 @@ export class MetadataImage {
       case 'create-topic': {
         if (this.#topicsByName.has(command.name) || this.#topicsById.has(command.topicId)) return NO_CHANGE
         const configs = new Map(Object.entries(command.configs))
-        const topic = this.#addTopic(command.name, command.topicId, configs)
+        const topic = this.#addTopic(command.name, command.topicId, configs, command.isFactorChosen === true)
         for (const replicas of command.assignments) this.#createPartition(topic, replicas)
         this.#topicsVersion++
         return { type: 'topic-created', topic }
@@ -388,12 +397,7 @@ export class MetadataImage {
         return [nodeId, directoryId, directoryEpoch] as const
       }),
       features: Object.fromEntries(this.#features),
-      topics: [...this.#topicsByName.values()].map((topic) => [
-        topic.name,
-        topic.topicId,
-        Object.fromEntries(topic.configs),
-        topic.partitions.map(partitionSnapshot),
-      ]),
+      topics: Array.from(this.#topicsByName.values(), topicSnapshot),
       configs: [...this.#configs].map(([key, configs]) => {
         const slash = key.indexOf('/')
         return [key.slice(0, slash) as ConfigResource, key.slice(slash + 1), Object.fromEntries(configs)]
@@ -426,8 +430,8 @@ export class MetadataImage {
     }
     image.#refreshDraining()
     image.#refreshBrokerConfig()
-    for (const [name, topicId, configs, groups] of snapshot.topics) {
-      const topic = image.#addTopic(name, topicId, new Map(Object.entries(configs)))
+    for (const [name, topicId, configs, groups, isFactorChosen = false] of snapshot.topics) {
+      const topic = image.#addTopic(name, topicId, new Map(Object.entries(configs)), isFactorChosen)
       for (const [groupId, replicas, founders = replicas, reassignment] of groups) {
         const partition = image.#addPartition(topic, groupId, replicas, founders)
         if (reassignment === undefined) continue
@@ -440,11 +444,17 @@ export class MetadataImage {
     return image
   }
 
-  #addTopic(name: string, topicId: string, configs: ReadonlyMap<string, string>): MutableTopic {
+  #addTopic(
+    name: string,
+    topicId: string,
+    configs: ReadonlyMap<string, string>,
+    isFactorChosen: boolean,
+  ): MutableTopic {
     const topic: MutableTopic = {
       name,
       topicId,
       isInternal: isInternalTopic(name),
+      isFactorChosen,
       partitions: [],
       configs,
       config: this.#topicConfig(configs),
@@ -531,10 +541,11 @@ export class MetadataImage {
     return { type: 'broker-unregistered', broker }
   }
 
-  #reassign({ groupId, replicas, adding, removing }: ReassignPartition): MetadataChange {
+  #reassign({ groupId, replicas, adding, removing, isFactorChosen }: ReassignPartition): MetadataChange {
     const location = this.#byGroup.get(groupId)
     if (location === undefined) return NO_CHANGE
     const { topic, partition } = location
+    if (isFactorChosen === true) topic.isFactorChosen = true
     this.#load?.remove(partition)
     if (!isReassigning(partition)) partition.original = partition.replicas
     partition.replicas = this.#shared(replicas)
@@ -632,6 +643,11 @@ export class MetadataImage {
     }
     return config
   }
+}
+
+function topicSnapshot({ name, topicId, configs, partitions, isFactorChosen }: TopicImage): TopicSnapshot {
+  const topic = [name, topicId, Object.fromEntries(configs), partitions.map(partitionSnapshot)] as const
+  return isFactorChosen ? [...topic, true] : topic
 }
 
 function partitionSnapshot(partition: PartitionImage): PartitionSnapshot {

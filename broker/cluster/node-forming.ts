@@ -14,6 +14,10 @@ export interface SeedStatus {
   readonly nodeId: number
   /** '' while it is undecided itself. */
   readonly clusterId: string
+  /** It has just started, and looks whether it gives up this cluster, which is empty but for itself. */
+  readonly isDeciding?: boolean
+  /** The cluster has known the asker's broker id with another data directory than the asker's. */
+  readonly isIdTaken?: boolean
 }
 
 export type SeedAnswer =
@@ -63,11 +67,12 @@ export class Forming {
   }
 
   /**
-   * Somebody asks who has not found its cluster either, and hears that we have not.
+   * Somebody asks who has not found its cluster either, or not decided to keep it, and hears that we have none.
    * @param position its place in the seed list
+   * @param hasCluster whether it may have a cluster to be joined when we ask again
    */
-  asked(position: number): void {
-    if (position >= 0 && (this.#position < 0 || position < this.#position)) this.#toldEarlier = true
+  asked(position: number, hasCluster = false): void {
+    if (hasCluster || (position >= 0 && (this.#position < 0 || position < this.#position))) this.#toldEarlier = true
   }
 
   stop(): void {
@@ -83,7 +88,7 @@ export class Forming {
       if (formed !== undefined) return formed
       await new Promise<void>((resolve) => clock.after(ROUND_MS, resolve))
     }
-    throw new OperatorError('STOPPED', 'the broker was stopped before it had found its cluster', 'Start it again.')
+    throw stopped()
   }
 
   async #round(): Promise<Formed | undefined> {
@@ -115,6 +120,10 @@ export class Forming {
       }
       if (answer.kind === 'twin') throw idInUse(nodeId, addressText(seed))
       const { status } = answer
+      if (status.isDeciding === true) {
+        unclear.push(`${addressText(seed)} (it has just started)`)
+        continue
+      }
       if (status.clusterId === '') earliest = Math.min(earliest, at)
       else if (joined?.type === 'join' && joined.clusterId !== status.clusterId) {
         throw new OperatorError(
@@ -153,6 +162,10 @@ export class Forming {
     this.#said.add(topic)
     this.#options.logger.warn(message)
   }
+}
+
+export function stopped(): OperatorError {
+  return new OperatorError('STOPPED', 'the broker was stopped before it had found its cluster', 'Start it again.')
 }
 
 export function idInUse(nodeId: number, where: string): OperatorError {

@@ -7,13 +7,23 @@ import { ErrorCode } from '../../protocol/errors.ts'
 import type { BrokerConfig } from '../config.ts'
 import type { Environment } from '../environment.ts'
 import { OperatorError } from '../operator-error.ts'
-import { ProbeError, type ShardLinks } from '../replication/link-types.ts'
+import { type LinkInfo, ProbeError, type ShardLinks } from '../replication/link-types.ts'
+import type { PeerReader } from '../replication/peer-wire.ts'
 import type { ClusterAsk, RegisterAnswer } from './cluster-call.ts'
 import type { PeerAddress } from './commands.ts'
 import type { Registration } from './controller.ts'
+import { isEmptyImage, meetingOf } from './empty-cluster.ts'
 import type { MetadataImage } from './metadata.ts'
-import { addressText, Forming, idInUse, parseAddress, type SeedAnswer, type SeedStatus } from './node-forming.ts'
-import type { NodeIdentity } from './node-identity.ts'
+import {
+  addressText,
+  Forming,
+  idInUse,
+  parseAddress,
+  type SeedAnswer,
+  type SeedStatus,
+  stopped,
+} from './node-forming.ts'
+import { LEFT_BEHIND, type NodeIdentity } from './node-identity.ts'
 import { newUuid } from './uuid.ts'
 
 /** Probes of a broker met for the first time; kinds below belong to links. */
@@ -47,6 +57,13 @@ const QUORUM_WAIT_MS = 5000
 const ID_WAIT_MS = 5000
 const RETRY_MS = 250
 const PROBE_MS_MAX = 2000
+/** The founder of an empty cluster waits for so long for another one that is just starting. */
+const MEETING_MS_MAX = 3000
+const MEETING_RETRY_MS = 50
+/** So often the founder of an empty cluster looks whether its seeds have come back with another one. */
+const WATCH_MS = 5000
+/** What the record says between the cluster that was given up and the one that is joined. */
+const GIVEN_UP: NodeIdentity = { clusterId: '', directoryEpoch: 0, isFounder: false, isRegistered: false }
 /** Answers to a registration after which nobody else need be asked. */
 const DECIDING: ReadonlySet<ErrorCode> = new Set([
   ErrorCode.NONE,
@@ -66,14 +83,20 @@ export class ClusterNode {
   readonly #found = new Map<number, PeerAddress>()
   #isStopped = false
   #isFounder: boolean
+  #hasGivenUp: boolean
+  #isDeciding = false
+  /** Its cluster was empty at the start, and another start would give it up for one that the seeds have meanwhile. */
+  #mayBeLeftBehind = false
 
   constructor(options: NodeOptions) {
     this.#options = options
-    this.#identity = options.identity
-    this.#isFounder = options.identity?.isFounder === true
+    const { identity } = options
+    this.#hasGivenUp = identity?.clusterId === ''
+    this.#identity = this.#hasGivenUp ? undefined : identity
+    this.#isFounder = identity?.isFounder === true
     this.#seeds = options.config.millraceSeeds.map((text) => parseAddress('--seed', text))
     const { links } = options
-    links?.onProbe(ProbeKind.STATUS, async (_info, reader) => this.#status(reader.i32()))
+    links?.onProbe(ProbeKind.STATUS, (asker, reader) => this.#status(asker, reader))
     links?.onProbe(ProbeKind.JOIN, async (_info, reader) => this.#join(JSON.parse(reader.rest().toString())))
   }
 
@@ -88,6 +111,64 @@ export class ClusterNode {
   /** This broker is the first member of group 0. */
   get isFounder(): boolean {
     return this.#isFounder
+  }
+
+  /** Its own cluster was given up, now or before a crash: a metadata group in the storage is of that one, and counts no more. */
+  get hasGivenUp(): boolean {
+    return this.#hasGivenUp
+  }
+
+  /** It founded its cluster, and has seeds that may have founded another one without it. */
+  get mayGiveWay(): boolean {
+    return this.#isFounder && this.#identity !== undefined && this.#options.links !== undefined
+  }
+
+  /**
+   * Asks the seeds whether they have another cluster than the one this broker founded, which holds nothing. If so, the record says that it is
+   * given up before this resolves. The links must say that this broker has no cluster: those of another one do not answer else.
+   * @returns whether it is given up
+   */
+  async givesWay(): Promise<boolean> {
+    const { clusterId } = this.#identity!
+    this.#isDeciding = true
+    this.#tellable.resolve()
+    const found = await this.#meet(clusterId)
+    this.#isDeciding = false
+    if (found === undefined) return false
+    this.#mayBeLeftBehind = false
+    // From here on whoever asks is told that this broker has none.
+    this.#identity = undefined
+    this.#isFounder = false
+    this.#hasGivenUp = true
+    await this.#options.saveIdentity(GIVEN_UP)
+    this.#options.environment.logger.warn(
+      `the cluster ${clusterId}, which this broker founded and nobody has used, is given up for the one of ${addressText(found)}`,
+    )
+    return true
+  }
+
+  /** @returns a seed whose cluster is the one to belong to; undefined to stay with the own one */
+  async #meet(clusterId: string): Promise<PeerAddress | undefined> {
+    const { clock, logger } = this.#options.environment
+    const endMs = clock.monotonicMs() + MEETING_MS_MAX
+    for (;;) {
+      const answers = await Promise.all(this.#seeds.map((seed) => this.#ask(seed, -1, true)))
+      if (this.#isStopped) throw stopped()
+      const meeting = meetingOf(answers, clusterId)
+      if (meeting.type === 'give-way') return this.#seeds[meeting.at]
+      if (meeting.type === 'stay') {
+        this.#mayBeLeftBehind = meeting.reason === undefined
+        if (meeting.reason !== undefined) {
+          logger.warn(`the cluster ${clusterId}, which only this broker belongs to, is kept: ${meeting.reason}`)
+        }
+        return undefined
+      }
+      if (clock.monotonicMs() >= endMs) {
+        this.#mayBeLeftBehind = true
+        return undefined
+      }
+      await new Promise<void>((resolve) => clock.after(MEETING_RETRY_MS, resolve))
+    }
   }
 
   /**
@@ -149,6 +230,7 @@ export class ClusterNode {
         const identity = { clusterId, directoryEpoch: 0, isFounder: true, isRegistered: false }
         // From here on whoever asks is told of this cluster, and joins it.
         this.#identity = identity
+        this.#mayBeLeftBehind = true
         await this.#become(identity)
         return identity
       }
@@ -185,9 +267,11 @@ export class ClusterNode {
     }
   }
 
-  async #ask(seed: PeerAddress, position: number): Promise<SeedAnswer> {
-    const body = Buffer.alloc(4)
+  /** @param hasCluster whether there may be a cluster to be joined here: then nobody founds another one meanwhile */
+  async #ask(seed: PeerAddress, position: number, hasCluster = false): Promise<SeedAnswer> {
+    const body = Buffer.alloc(5)
     body.writeInt32LE(position)
+    body.writeUInt8(hasCluster ? 1 : 0, 4)
     try {
       const { reply } = await this.#options.links!.probe(seed.host, seed.port, ProbeKind.STATUS, body, {
         timeoutMs: PROBE_MS_MAX,
@@ -210,18 +294,27 @@ export class ClusterNode {
     }
   }
 
-  async #status(position: number): Promise<Uint8Array> {
+  async #status(asker: LinkInfo, reader: PeerReader): Promise<Uint8Array> {
+    const position = reader.i32()
+    // Missing in the question of an earlier release.
+    const hasCluster = reader.rest()[0] === 1
     await this.#tellable.promise
     const { nodeId } = this.#options.registration
-    if (this.#identity === undefined) this.#forming?.asked(position)
-    const status: SeedStatus = { nodeId, clusterId: this.clusterId }
+    if (this.#identity === undefined) this.#forming?.asked(position, hasCluster)
+    const known = this.#options.image().directoryId(asker.nodeId)
+    const status: SeedStatus = {
+      nodeId,
+      clusterId: this.clusterId,
+      ...(this.#isDeciding ? { isDeciding: true } : {}),
+      ...(known !== '' && known !== asker.directoryId ? { isIdTaken: true } : {}),
+    }
     return Buffer.from(JSON.stringify(status))
   }
 
   async #join(registration: Registration): Promise<Uint8Array> {
     await this.#tellable.promise
     const answer =
-      this.#identity === undefined
+      this.#identity === undefined || this.#isDeciding
         ? { error: ErrorCode.NOT_CONTROLLER, message: 'it has no cluster itself' }
         : await this.#options.askCluster({ type: 'register', registration })
     return Buffer.from(JSON.stringify(answer))
@@ -234,8 +327,7 @@ export class ClusterNode {
    */
   register(caughtUp: () => Promise<void>): Promise<void> {
     const { clock, logger } = this.#options.environment
-    // A broker that is a majority by itself would not notice otherwise that its seeds are of another cluster.
-    const seeds = this.#seedsOfThisCluster()
+    const seeds = this.#watchSeeds()
     const work = this.#register().then(caughtUp)
     // What fails here stops the broker, whether somebody waits for it or not.
     return new Promise((resolve, reject) => {
@@ -259,9 +351,32 @@ export class ClusterNode {
     })
   }
 
+  /** @throws OperatorError as #seedsOfThisCluster; later only that this broker is left behind */
+  async #watchSeeds(): Promise<void> {
+    // A broker that is a majority by itself would not notice otherwise that its seeds are of another cluster.
+    await this.#seedsOfThisCluster()
+    while (!this.#isStopped && this.#isLeftAlone) {
+      await new Promise<void>((resolve) => this.#options.environment.clock.after(WATCH_MS, resolve))
+      if (this.#isStopped || !this.#isLeftAlone) return
+      await this.#seedsOfThisCluster().catch((error: unknown) => {
+        // Whoever comes later with our id, or comes when somebody works here, is the one to stop.
+        if (!(error instanceof OperatorError) || error.code === LEFT_BEHIND) throw error
+      })
+    }
+  }
+
+  /** Nobody has joined or used the cluster that this broker founded. */
+  get #isLeftAlone(): boolean {
+    if (!this.#mayBeLeftBehind || this.#seeds.length === 0) return false
+    const image = this.#options.image()
+    if (image.nextGroupId > 1 || image.brokers.length > 1) return false
+    return isEmptyImage(image.serialize(), this.#options.registration.nodeId)
+  }
+
   async #register(): Promise<void> {
     const { environment, registration } = this.#options
     const { clusterId, directoryEpoch } = this.#identity!
+    await this.#leavesOldAddress()
     const endIdWaitMs = environment.clock.monotonicMs() + ID_WAIT_MS
     for (;;) {
       const answer = await this.#askToRegister({ ...registration, directoryEpoch }, clusterId)
@@ -280,6 +395,21 @@ export class ClusterNode {
       await this.#lookForPeers()
       await this.#pause()
     }
+  }
+
+  /**
+   * A broker that comes back at another address looks whether it still runs at the old one: then this directory is a copy, whose
+   * registration would draw the clients of the original here.
+   * @throws OperatorError when it does
+   */
+  async #leavesOldAddress(): Promise<void> {
+    const { links, registration } = this.#options
+    const { nodeId, peer } = registration
+    const known = this.#options.image().broker(nodeId)?.peer
+    if (links === undefined || known == null || peer == null) return
+    if (known.host === peer.host && known.port === peer.port) return
+    const { kind } = await this.#ask(known, -1)
+    if (kind === 'twin') throw idInUse(nodeId, addressText(known))
   }
 
   /**
@@ -327,15 +457,24 @@ export class ClusterNode {
     const own = new Map<number, PeerAddress>()
     if (this.#options.links === undefined) return own
     let foreign: PeerAddress | undefined
+    let mayBeOwn = false
     const ask = async (seed: PeerAddress): Promise<void> => {
       const answer = await this.#ask(seed, -1).catch(() => undefined)
       if (answer?.kind === 'twin') throw idInUse(this.#options.registration.nodeId, addressText(seed))
       if (answer?.kind === 'other-cluster') foreign ??= seed
-      if (answer?.kind === 'answered') own.set(answer.status.nodeId, seed)
+      if (answer === undefined || answer.kind === 'absent' || answer.kind === 'unclear') mayBeOwn = true
+      // Whoever is about to leave another cluster answers, too.
+      if (answer?.kind === 'answered' && ['', this.clusterId].includes(answer.status.clusterId)) {
+        own.set(answer.status.nodeId, seed)
+      }
     }
     await Promise.all(this.#seeds.map(ask))
-    // One address that somebody else has taken stops nobody whose cluster answers at the others.
-    if (foreign !== undefined && own.size === 0 && !this.#isStopped) throw otherCluster(this.clusterId, foreign)
+    // One address that somebody else has taken stops nobody whose cluster answers at the others, or may just be starting there.
+    const hasOthers = !this.#isFounder || this.#options.image().brokers.length > 1
+    if (mayBeOwn && hasOthers) return own
+    if (foreign !== undefined && own.size === 0 && !this.#isStopped) {
+      throw this.#isLeftAlone ? leftBehind(this.clusterId, foreign) : otherCluster(this.clusterId, foreign)
+    }
     return own
   }
 
@@ -376,6 +515,14 @@ function otherCluster(own: string, seed: PeerAddress): OperatorError {
     'WRONG_CLUSTER',
     `the data directory belongs to cluster ${own}, and the seed ${addressText(seed)} to another one`,
     'Give --seed the brokers of the same cluster, or choose another directory with --data-dir.',
+  )
+}
+
+function leftBehind(own: string, seed: PeerAddress): OperatorError {
+  return new OperatorError(
+    LEFT_BEHIND,
+    `this broker founded the cluster ${own}, which nobody has joined or used, and the seed ${addressText(seed)} belongs to another one`,
+    'Start it again: it then gives up its own cluster and joins the other one.',
   )
 }
 

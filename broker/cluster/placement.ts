@@ -110,6 +110,41 @@ export class Placement {
     return [leader.nodeId, ...next.filter((nodeId) => nodeId !== leader.nodeId)]
   }
 
+  /**
+   * Further replicas for partitions of a topic, on live brokers only; the preferred leaders are spread over all that hold them then.
+   * @param asked each with those of its replicas that stay
+   * @returns per partition up to `replicationFactor` replicas, fewer where there are not so many live brokers
+   */
+  extend(
+    asked: readonly { readonly partition: PartitionImage; readonly staying: readonly number[] }[],
+    replicationFactor: number,
+    topic: readonly PartitionImage[],
+  ): readonly (readonly number[])[] {
+    this.#countTopic(topic)
+    return asked.map(({ partition, staying }) => {
+      const { groupId } = partition
+      const held = staying.map((nodeId) => this.#candidate(nodeId)).filter(isKnown)
+      const added: Candidate[] = []
+      while (staying.length + added.length < replicationFactor) {
+        const best = this.#best([...held, ...added], groupId, staying)
+        if (best === undefined || !best.isAlive) break
+        counted(best, groupId, false)
+        added.push(best)
+      }
+      if (added.length === 0) return staying
+      const before = this.#candidate(targetReplicas(partition)[0])
+      if (before !== undefined) countedLeader(before, groupId, -1)
+      const leader = this.#bestLeader([...held, ...added], groupId)!
+      countedLeader(leader, groupId)
+      const next = [...staying, ...added.map(({ nodeId }) => nodeId)]
+      return [leader.nodeId, ...next.filter((nodeId) => nodeId !== leader.nodeId)]
+    })
+  }
+
+  #candidate(nodeId: number | undefined): Candidate | undefined {
+    return this.#candidates.find((broker) => broker.nodeId === nodeId)
+  }
+
   #best(chosen: readonly Candidate[], groupId: number, excluded: readonly number[] = []): Candidate | undefined {
     let best: Candidate | undefined
     const count = this.#candidates.length
@@ -148,11 +183,14 @@ export class Placement {
 
   #tooFewBrokers(replicationFactor: number): Refusal {
     const count = this.#candidates.length
-    const suffix = count < this.#registeredCount ? ' and not being drained' : ''
+    const reason =
+      count < this.#registeredCount
+        ? 'and not being drained'
+        : 'or some brokers have all their log directories cordoned'
     return refused(
       replicationFactor,
       `The target replication factor of ${replicationFactor} cannot be reached because only ${count} broker(s) are ` +
-        `registered${suffix}.`,
+        `registered ${reason}.`,
     )
   }
 }
@@ -220,10 +258,10 @@ function counted(broker: Candidate, groupId: number, leads: boolean): void {
   if (leads) countedLeader(broker, groupId)
 }
 
-function countedLeader(broker: Candidate, groupId: number): void {
-  broker.leaders++
-  broker.topicLeaders++
-  shardOfGroup(broker, groupId).leaders++
+function countedLeader(broker: Candidate, groupId: number, by: 1 | -1 = 1): void {
+  broker.leaders += by
+  broker.topicLeaders += by
+  shardOfGroup(broker, groupId).leaders += by
 }
 
 function isKnown(broker: Candidate | undefined): broker is Candidate {

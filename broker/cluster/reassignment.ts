@@ -41,8 +41,12 @@ export function planReassignment(
   return { error: ErrorCode.NONE, command: changesNothing(partition, command) ? undefined : command }
 }
 
-/** Takes a running reassignment back: the partition keeps, or gets back, what it had before. */
+/**
+ * Takes a running reassignment back: the partition keeps, or gets back, what it had before.
+ * @param topic name, for what is said of a partition that cannot go back
+ */
 export function planCancellation(
+  topic: string,
   partition: PartitionImage,
   isAlive: (nodeId: number) => boolean,
 ): PlannedReassignment | Refusal {
@@ -53,7 +57,7 @@ export function planCancellation(
   if (!original.some(isAlive)) {
     return {
       error: ErrorCode.INVALID_REPLICA_ASSIGNMENT,
-      message: 'Unable to revert the partition assignment: none of the brokers that held it before is alive.',
+      message: `Unable to revert partition assignment for ${topic}:${partition.partition} because it would require an unclean leader election.`,
     }
   }
   // Those being added may be members of the group by now: they leave it as in any reassignment.
@@ -61,7 +65,7 @@ export function planCancellation(
 }
 
 /** The replicas on their way: future ones in their order, then those that go. */
-function towards(partition: PartitionImage, target: readonly number[]): ReassignPartition {
+export function towards(partition: PartitionImage, target: readonly number[]): ReassignPartition {
   const { groupId, replicas } = partition
   const had = isReassigning(partition) ? partition.original : replicas
   const removing = replicas.filter((nodeId) => !target.includes(nodeId))
@@ -79,7 +83,7 @@ function changesNothing(partition: PartitionImage, { replicas, adding, removing 
   return isSameList && sameList(partition.adding, adding) && sameList(partition.removing, removing)
 }
 
-export interface DrainLimits {
+export interface MoveLimits {
   /** Partitions of the cluster that may be moving at a time. */
   readonly movingMax: number
 }
@@ -101,7 +105,7 @@ export interface DrainPlan {
 export function planDrain(
   image: MetadataImage,
   isAlive: (nodeId: number) => boolean,
-  { movingMax }: DrainLimits,
+  { movingMax }: MoveLimits,
 ): DrainPlan {
   const commands: ReassignPartition[] = []
   let left = 0

@@ -19,12 +19,13 @@ import type { PlannedAssignments, Refusal } from './assignment.ts'
 import { checkManualAssignments, noneAlive, replicaListProblem } from './assignment.ts'
 import type { AddPartitions, Command, CreateTopic } from './commands.ts'
 import { topicConfigEntries } from './config-report.ts'
+import { offsetsReplicationFactor } from './internal-replicas.ts'
 import type { TopicImage } from './metadata.ts'
 import { Placement } from './placement.ts'
 import type { Plan, PlanContext } from './plan.ts'
 import { invalidRequest, RECORDS_PER_REQUEST_MAX, tooManyRecords, UNKNOWN_TOPIC } from './plan.ts'
 import { targetReplicas } from './target.ts'
-import { CLUSTER_METADATA_TOPIC, isInternalTopic, topicNameProblem } from './topic-names.ts'
+import { CLUSTER_METADATA_TOPIC, isInternalTopic, OFFSETS_TOPIC, topicNameProblem } from './topic-names.ts'
 import { newUuid } from './uuid.ts'
 
 /** A topic that DeleteTopics names, by name or by id. */
@@ -93,11 +94,14 @@ function planTopic(topic: CreatableTopic, placement: Placement, context: PlanCon
     topicId: newUuid(random),
     assignments: planned.assignments,
     configs: Object.fromEntries([...configs].map(([key, value]) => [key, value ?? ''])),
+    ...(isInternalTopic(name) && (topic.replicationFactor !== -1 || topic.assignments.length > 0)
+      ? { isFactorChosen: true }
+      : {}),
   }
 }
 
 function planAssignments(
-  { assignments, numPartitions, replicationFactor }: CreatableTopic,
+  { name, assignments, numPartitions, replicationFactor }: CreatableTopic,
   placement: Placement,
   { image, config, isAlive }: PlanContext,
 ): PlannedAssignments | Refusal {
@@ -124,7 +128,9 @@ function planAssignments(
   const partitionCount = numPartitions === -1 ? config.numPartitions : numPartitions
   // Judged before the placement, which would make a list for each of two billion partitions.
   if (partitionCount > RECORDS_PER_REQUEST_MAX) return tooManyRecords()
-  return placement.place(partitionCount, replicationFactor === -1 ? config.defaultReplicationFactor : replicationFactor)
+  const defaultFactor =
+    name === OFFSETS_TOPIC ? offsetsReplicationFactor(image(), config) : config.defaultReplicationFactor
+  return placement.place(partitionCount, replicationFactor === -1 ? defaultFactor : replicationFactor)
 }
 
 function createdTopic(

@@ -2,8 +2,10 @@
 //
 // Main thread, on the data directory of a broker that does not run. In every group whose majority is among the lost brokers this one becomes
 // the only voter: a membership entry of a new term is appended to its log, and what its log holds is the truth from then on. What only
-// the lost brokers held is gone, and what was never acknowledged may come to be. Other survivors follow it when they meet it; so it
-// must be done on one of them only, the one that knows most.
+// the lost brokers held is gone, and what was never acknowledged may come to be. So it must be done on one survivor only, the one that
+// knows most. Another survivor follows it in every group of which it knows nothing to be committed that the recovered log lacks. Where it
+// does, it cuts nothing off: that partition is served there no more until it was reassigned away and back, and a broker whose metadata are
+// ahead ends (raft/raft.ts, isContradicted).
 
 import type { GroupLog } from '../../storage/log.ts'
 import type { BrokerConfig } from '../config.ts'
@@ -16,6 +18,12 @@ import { decodeSnapshot } from '../replication/snapshot-blob.ts'
 import { decodeCommand } from './commands.ts'
 import { MetadataImage } from './metadata.ts'
 import { brokerOf, raftIdOf } from './raft-id.ts'
+
+/**
+ * Terms that are skipped: the new one must be none that the other survivors have seen, so that every entry of the two histories tells which
+ * it is of. Nobody holds so many elections.
+ */
+const RECOVERY_TERMS = 1_000_000
 
 export interface RecoverOptions extends OfflineOptions {
   readonly config: BrokerConfig
@@ -52,14 +60,14 @@ export function recover(options: RecoverOptions): Promise<RecoveryPlan> {
   const ownId = ownRaftId(options)
   return survey(options, async (log) => {
     const payload = encodeMembership(new Membership([ownId]))
-    const term = Math.max(log.term, log.lastTerm, 0) + 1
+    const term = Math.max(log.term, log.lastTerm, 0) + RECOVERY_TERMS + (options.record.nodeId % RECOVERY_TERMS)
     log.saveHardState(term, ownId)
     log.appendEntry(term, log.lastIndex + 1, EntryKind.Membership, payload)
   })
 }
 
 function ownRaftId({ record }: RecoverOptions): number {
-  if (record.identity === undefined) {
+  if (record.identity === undefined || record.identity.clusterId === '') {
     throw new OperatorError(
       'NOT_A_MEMBER',
       'this data directory belongs to no cluster',

@@ -15,7 +15,16 @@ export interface BrokerConfigDefinition extends ConfigDefinition {
   readonly scope: DynamicScope
   /** False: accepted, checked and reported, without effect. */
   readonly acts: boolean
+  /** False: DescribeConfigs lists it only where it is set. */
+  readonly isListedUnset: boolean
 }
+
+/** Kafka has these as run-time configs only; without a value they are no configs of a broker, and nothing is limited. */
+const LISTED_WHEN_SET: readonly string[] = [
+  'follower.replication.throttled.rate',
+  'leader.replication.throttled.rate',
+  'replica.alter.log.dirs.io.max.bytes.per.second',
+]
 
 const TABLE = `
 # Identity, listeners
@@ -227,9 +236,9 @@ compression.gzip.level | int | -1 | gzip | cluster | acts | gzip level where the
 compression.lz4.level | int | 9 | [1,...,17] | cluster | stored | lz4 level where the broker compresses.
 compression.zstd.level | int | 3 | [-131072,...,22] | cluster | acts | zstd level where the broker compresses.
 follower.fetch.last.tiered.offset.enable | boolean | false | - | cluster | stored | Whether a new follower begins at the last tiered offset.
-follower.replication.throttled.rate | long | Long.MAX | [0,...] | cluster | stored | Bytes per second of throttled replication on the follower's side.
-leader.replication.throttled.rate | long | Long.MAX | [0,...] | cluster | acts | Bytes per second that this broker sends from its segments to replicas that are behind, of every partition it leads.
-replica.alter.log.dirs.io.max.bytes.per.second | long | Long.MAX | [0,...] | cluster | stored | Bytes per second of moves between data directories.
+follower.replication.throttled.rate | long | null | [0,...] | cluster | stored | Bytes per second of throttled replication on the follower's side.
+leader.replication.throttled.rate | long | null | [0,...] | cluster | acts | Bytes per second that this broker sends from its segments to replicas that are behind, of every partition it leads.
+replica.alter.log.dirs.io.max.bytes.per.second | long | null | [0,...] | cluster | stored | Bytes per second of moves between data directories.
 group.coordinator.cached.buffer.max.bytes | int | 1048588 | [1,...] | cluster | stored | Largest buffer the group coordinator keeps for reuse.
 group.share.assignment.interval.ms | int | 1000 | [0,...] | cluster | stored | Shortest time between two assignments of a share group.
 group.streams.assignment.interval.ms | int | 1000 | [0,...] | cluster | stored | Shortest time between two assignments of a streams group.
@@ -314,6 +323,7 @@ function readTable(): Map<string, BrokerConfigDefinition> {
       documentation: text,
       scope: scope as DynamicScope,
       acts: effect === 'acts',
+      isListedUnset: !LISTED_WHEN_SET.includes(name),
     })
   }
   return definitions

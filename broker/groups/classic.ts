@@ -20,7 +20,16 @@ import {
   type SyncEvent,
   storeErrorToAnswer,
 } from './classic-events.ts'
-import { type Member, Members, metadataOf, NO_BYTES, type Protocol, sameProtocols, withoutRepeats } from './members.ts'
+import {
+  type Member,
+  Members,
+  memberBytes,
+  metadataOf,
+  NO_BYTES,
+  type Protocol,
+  sameProtocols,
+  withoutRepeats,
+} from './members.ts'
 import { subscribedTopicsOf } from './subscription.ts'
 
 export interface ClassicGroupOptions {
@@ -36,6 +45,11 @@ export const NEW_MEMBER_JOIN_TIMEOUT_MS = 5 * 60_000
 
 /** When only static members are left and none has rejoined, the join phase is tried again no sooner than this. */
 const POSTPONED_JOIN_MIN_MS = 1_000
+
+/** Ids given out that may be waited for: whoever asks for ever new ones must not fill the memory until they expire. */
+const PENDING_JOINS_MAX = 10_000
+/** What such an id takes. */
+const PENDING_JOIN_BYTES = 200
 
 /** The protocol type whose metadata is a ConsumerProtocolSubscription. */
 export const CONSUMER_PROTOCOL_TYPE = 'consumer'
@@ -145,6 +159,17 @@ export class ClassicGroup {
 
   get pendingJoinCount(): number {
     return this.#pendingJoin.size
+  }
+
+  /** Roughly what members and pending ids take in memory. */
+  get heldBytes(): number {
+    return this.#members.heldBytes + this.#pendingJoin.size * PENDING_JOIN_BYTES
+  }
+
+  /** What a member takes of that; 0 for somebody who is none. */
+  heldBytesOf(memberId: string): number {
+    const member = this.#members.get(memberId)
+    return member === undefined ? 0 : memberBytes(member.protocols)
   }
 
   /** Wall clock ms of the last change of state; undefined when an old record did not say. */
@@ -270,6 +295,11 @@ export class ClassicGroup {
     } else if (event.requiresKnownMemberId) {
       const deadlineMs = now.monotonicMs + event.sessionTimeoutMs
       this.#pendingJoin.set(event.newMemberId, deadlineMs)
+      // The oldest one goes: who got it asks for another when it comes.
+      for (const oldest of this.#pendingJoin.keys()) {
+        if (this.#pendingJoin.size <= PENDING_JOINS_MAX) break
+        this.#pendingJoin.delete(oldest)
+      }
       this.#wakeBy(deadlineMs)
       this.#refuseJoin(event.request, event.newMemberId, ErrorCode.MEMBER_ID_REQUIRED)
     } else {

@@ -41,7 +41,7 @@ import {
   type SyncAnswer,
   storeErrorToAnswer,
 } from './classic-events.ts'
-import { copyOf, metadataOf, NO_BYTES } from './members.ts'
+import { copyOf, memberBytes, metadataOf, NO_BYTES } from './members.ts'
 import { type CommittedOffset, GroupOffsets, type TopicPartition } from './offsets.ts'
 import { groupRecord, type KeyValue, NO_TOPIC_ID, offsetRecord } from './records.ts'
 import { replay } from './replay.ts'
@@ -54,6 +54,8 @@ export interface GroupCoordinatorOptions {
   readonly environment: Pick<Environment, 'clock' | 'random' | 'logger'>
   readonly log: OffsetsLog
   image(): Pick<MetadataImage, 'topicByName'>
+  /** What groups may hold in memory; default HELD_BYTES_MAX. */
+  readonly heldBytesMax?: number
 }
 
 export type GroupConfig = Pick<
@@ -76,6 +78,8 @@ interface Group {
   timerAtMs: number
   /** The last timer came so late that nobody was blamed for it; the next one counts. */
   hasStalled: boolean
+  /** Of the coordinator's #heldBytes. */
+  countedBytes: number
   /** Tombstones are on their way: who wants to use the group waits, then finds it gone. */
   deleting: Promise<void> | undefined
 }
@@ -90,6 +94,14 @@ interface LedPartition {
 }
 
 type AnswerEffect = Exclude<Effect, { type: 'store' }>
+
+/**
+ * What the groups of a shard may hold in memory, roughly. Anybody may name ever new groups, join with ever more, and commit for all partitions
+ * there are; beyond this only what does not grow is taken. What the log holds is loaded whatever it takes.
+ */
+const HELD_BYTES_MAX = 256 << 20
+/** What a group takes beside its members and offsets. */
+const GROUP_OVERHEAD_BYTES = 2048
 
 /** A timer this late means that the process stood still, not that clients were silent. */
 const STALL_MS = 1_000
@@ -110,11 +122,14 @@ export class GroupCoordinator {
   readonly #groupOptions: ClassicGroupOptions
   readonly #partitions = new Map<number, LedPartition>()
   readonly #waiting = new Map<number, (effect: AnswerEffect) => void>()
+  readonly #heldBytesMax: number
+  #heldBytes = 0
   #nextRequest = 1
   #retentionTimer: Timer | undefined
   #isClosed = false
 
-  constructor({ config, environment, log, image }: GroupCoordinatorOptions) {
+  constructor({ config, environment, log, image, heldBytesMax }: GroupCoordinatorOptions) {
+    this.#heldBytesMax = heldBytesMax ?? HELD_BYTES_MAX
     this.#config = config
     this.#environment = environment
     this.#log = log
@@ -188,8 +203,10 @@ export class GroupCoordinator {
     if (led.isResigned) return joinRefusal(call.memberId, ErrorCode.NOT_COORDINATOR)
     let group = led.groups.get(call.groupId)
     let created: Promise<ErrorCode> | undefined
+    if (group === undefined && call.memberId !== '') return joinRefusal(call.memberId, ErrorCode.UNKNOWN_MEMBER_ID)
+    const growthBytes = memberBytes(call.protocols) - (group?.classic.heldBytesOf(call.memberId) ?? 0)
+    if (!this.#mayGrow(growthBytes)) return joinRefusal(call.memberId, ErrorCode.COORDINATOR_LOAD_IN_PROGRESS)
     if (group === undefined) {
-      if (call.memberId !== '') return joinRefusal(call.memberId, ErrorCode.UNKNOWN_MEMBER_ID)
       group = this.#addGroup(led, call.groupId)
       const metadata = newGroupMetadata(this.#environment.clock.nowMs())
       created = this.#append(led, [groupRecord(call.groupId, metadata)])
@@ -279,6 +296,11 @@ export class GroupCoordinator {
     if (refused !== undefined && refused !== ErrorCode.NONE) return all(refused)
     const { offsetMetadataMaxBytes } = this.#config
     const accepted = call.offsets.filter(({ metadata }) => metadata.length <= offsetMetadataMaxBytes)
+    const newCount = accepted.filter(
+      ({ topic, partition }) => group?.offsets.get(topic, partition) === undefined,
+    ).length
+    // Each takes more than a byte.
+    if (!this.#mayGrow(newCount)) return all(ErrorCode.COORDINATOR_LOAD_IN_PROGRESS)
     group ??= accepted.length === 0 ? undefined : this.#addGroup(led, call.groupId)
     if (group !== undefined && call.memberId !== '') {
       this.#run(led, group, { type: 'committed', memberId: call.memberId })
@@ -318,8 +340,9 @@ export class GroupCoordinator {
         group.offsets.endWriting(commit)
         if (outcome === ErrorCode.NONE) group.offsets.set(commit.topic, commit.partition, commit.committed)
       }
+      this.#count(group)
     })
-    return storeErrorToAnswer(error)
+    return error === ErrorCode.MESSAGE_TOO_LARGE ? ErrorCode.INVALID_COMMIT_OFFSET_SIZE : storeErrorToAnswer(error)
   }
 
   /**
@@ -508,10 +531,27 @@ export class GroupCoordinator {
       timer: undefined,
       timerAtMs: Number.POSITIVE_INFINITY,
       hasStalled: false,
+      countedBytes: 0,
       deleting: undefined,
     }
     led.groups.set(groupId, group)
+    this.#count(group)
     return group
+  }
+
+  // Memory
+
+  #mayGrow(bytes: number): boolean {
+    return bytes <= 0 || this.#heldBytes + bytes <= this.#heldBytesMax
+  }
+
+  /** The group holds more or less than before. */
+  #count(group: Group): void {
+    // A retired one holds nothing more, whatever still ends of what was under way for it.
+    if (group.classic.state === GroupState.dead) return
+    const bytes = GROUP_OVERHEAD_BYTES + group.classic.heldBytes + group.offsets.heldBytes
+    this.#heldBytes += bytes - group.countedBytes
+    group.countedBytes = bytes
   }
 
   #led(groupId: string): LedPartition | ErrorCode {
@@ -534,6 +574,7 @@ export class GroupCoordinator {
 
   #run(led: LedPartition, group: Group, event: Event): void {
     const effects = group.classic.step(event, this.#now())
+    this.#count(group)
     let stored: Promise<ErrorCode> | undefined
     for (const effect of effects) if (effect.type === 'store') stored = this.#store(led, group, effect)
     for (const effect of effects) {
@@ -584,6 +625,8 @@ export class GroupCoordinator {
   #retire(group: Group, error: ErrorCode): void {
     group.timer?.cancel()
     group.timer = undefined
+    this.#heldBytes -= group.countedBytes
+    group.countedBytes = 0
     for (const effect of group.classic.step({ type: 'retire', error }, this.#now())) {
       if (effect.type !== 'store') this.#answer(effect)
     }
@@ -641,6 +684,7 @@ export class GroupCoordinator {
         this.#append(led, records, (outcome) => {
           if (outcome !== ErrorCode.NONE) return
           for (const { topic, partition } of batch) group.offsets.delete(topic, partition)
+          this.#count(group)
         }),
       )
     }
@@ -659,6 +703,7 @@ export class GroupCoordinator {
       })
       // At once: a topic of the same name must not inherit them, and nobody may read them meanwhile.
       for (const { partition } of offsets) group.offsets.delete(topic, partition)
+      this.#count(group)
     }
   }
 

@@ -34,6 +34,16 @@ export interface Member {
 
 export const NO_BYTES = new Uint8Array(0)
 
+/** What a member takes beside the bytes of its protocols: its object, its ids, its places in the maps. */
+const MEMBER_OVERHEAD_BYTES = 1024
+
+/** What so many protocols take in memory, with the member whose they are. */
+export function memberBytes(protocols: readonly Protocol[]): number {
+  let bytes = MEMBER_OVERHEAD_BYTES
+  for (const { name, metadata } of protocols) bytes += name.length + metadata.length
+  return bytes
+}
+
 /** For what outlives a request: its bytes are views of the frame. (slice() of a Buffer would be a view again.) */
 export function copyOf(bytes: Uint8Array): Uint8Array {
   return new Uint8Array(bytes)
@@ -45,10 +55,16 @@ export class Members {
   /** How many members list a protocol name. One that all list is a candidate. */
   readonly #supporterCounts = new Map<string, number>()
   #awaitingJoinCount = 0
+  #heldBytes = 0
   #leaderId: string | undefined
 
   get count(): number {
     return this.#byId.size
+  }
+
+  /** Roughly what they take in memory; the assignments are what the log holds, and are not in it. */
+  get heldBytes(): number {
+    return this.#heldBytes
   }
 
   get awaitingJoinCount(): number {
@@ -174,6 +190,7 @@ export class Members {
   }
 
   #countProtocols(protocols: readonly Protocol[], step: 1 | -1): void {
+    this.#heldBytes += step * memberBytes(protocols)
     for (const { name } of protocols) {
       const count = (this.#supporterCounts.get(name) ?? 0) + step
       if (count === 0) this.#supporterCounts.delete(name)

@@ -28,15 +28,24 @@ export interface ExpiryRule {
   readonly unusedSinceMs: (topic: string, committed: CommittedOffset) => number | undefined
 }
 
+/** What a committed offset takes beside its metadata: its object, and its place in the map. */
+const OFFSET_OVERHEAD_BYTES = 200
+
 export class GroupOffsets {
   readonly #byTopic = new Map<string, Map<number, CommittedOffset>>()
   /** Commits that are being written, by `partition:topic`. */
   readonly #writing = new Map<string, number>()
   #count = 0
+  #heldBytes = 0
 
   /** Durable ones. */
   get count(): number {
     return this.#count
+  }
+
+  /** Roughly what the durable ones take in memory. */
+  get heldBytes(): number {
+    return this.#heldBytes
   }
 
   get writingCount(): number {
@@ -54,14 +63,19 @@ export class GroupOffsets {
   set(topic: string, partition: number, committed: CommittedOffset): void {
     let ofTopic = this.#byTopic.get(topic)
     if (ofTopic === undefined) this.#byTopic.set(topic, (ofTopic = new Map()))
-    if (!ofTopic.has(partition)) this.#count += 1
+    const before = ofTopic.get(partition)
+    if (before === undefined) this.#count += 1
+    this.#heldBytes += offsetBytes(committed) - offsetBytes(before)
     ofTopic.set(partition, committed)
   }
 
   delete(topic: string, partition: number): void {
     const ofTopic = this.#byTopic.get(topic)
-    if (ofTopic === undefined || !ofTopic.delete(partition)) return
+    const before = ofTopic?.get(partition)
+    if (ofTopic === undefined || before === undefined) return
+    ofTopic.delete(partition)
     this.#count -= 1
+    this.#heldBytes -= offsetBytes(before)
     if (ofTopic.size === 0) this.#byTopic.delete(topic)
   }
 
@@ -114,4 +128,8 @@ export class GroupOffsets {
     }
     return found
   }
+}
+
+function offsetBytes(committed: CommittedOffset | undefined): number {
+  return committed === undefined ? 0 : OFFSET_OVERHEAD_BYTES + committed.metadata.length
 }

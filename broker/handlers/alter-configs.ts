@@ -13,7 +13,7 @@ export const alterConfigs: Api<AlterConfigsRequest, AlterConfigsResponse> = {
   response: AlterConfigsResponse,
   handle(shard, call, request) {
     const changes = replacingChanges(request)
-    return changeConfigs(shard, request.resources, changes, (resources) =>
+    return changeConfigs(shard, request.resources, changes, request.validateOnly, (resources) =>
       shard.askController(alterConfigs, call, { ...request, resources }),
     )
   },

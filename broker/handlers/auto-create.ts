@@ -84,13 +84,13 @@ function missingTopic(shard: ShardContext, name: string): CreatableTopic | undef
   if (!isInternalTopic(name)) return { name, numPartitions: -1, replicationFactor: -1, assignments: [], configs: [] }
   // The state topics of transactions and share groups have no use here yet.
   if (name !== OFFSETS_TOPIC) return undefined
-  const { config, image } = shard
-  // Kafka waits until there are as many brokers as offsets.topic.replication.factor says. Here a smaller cluster works at once: as many
-  // replicas as brokers are registered, and one that is down for the moment gets its replica when it is back.
+  const { config } = shard
+  // Kafka waits until there are as many brokers as offsets.topic.replication.factor says. Here a smaller cluster works at once: the
+  // controller gives it as many replicas as brokers are registered, and more when further ones join (cluster/internal-replicas.ts).
   return {
     name,
     numPartitions: config.offsetsTopicNumPartitions,
-    replicationFactor: Math.max(1, Math.min(config.offsetsTopicReplicationFactor, image.brokers.length)),
+    replicationFactor: -1,
     assignments: [],
     configs: [
       { name: 'cleanup.policy', value: 'compact' },

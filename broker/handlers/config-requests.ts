@@ -5,7 +5,7 @@
 import { ErrorCode } from '../../protocol/errors.ts'
 import type { AlterConfigsResponse } from '../../protocol/messages/alter-configs.ts'
 import type { ResourceChange } from '../cluster/config-changes.ts'
-import { planConfigChanges } from '../cluster/config-changes.ts'
+import { planConfigChanges, setLevel } from '../cluster/config-changes.ts'
 import { ResourceType } from '../cluster/config-report.ts'
 import type { ShardContext } from '../shard/context.ts'
 
@@ -17,7 +17,7 @@ interface NamedResource {
 }
 
 /**
- * Answers what is this broker's own business, and asks for the rest.
+ * Answers what is this broker's own business, does it unless the request is only to be checked, and asks for the rest.
  * @param changes one for each resource of the request, in order
  * @param ask sends the resources that are left to the controller
  */
@@ -25,9 +25,11 @@ export async function changeConfigs<Resource extends NamedResource>(
   shard: ShardContext,
   resources: readonly Resource[],
   changes: readonly ResourceChange[],
+  validateOnly: boolean,
   ask: (resources: Resource[]) => Promise<AlterConfigsResponse>,
 ): Promise<AlterConfigsResponse> {
-  const planned = planConfigChanges(changes, shard.image, shard.config)
+  const { threshold } = shard.environment.logger
+  const planned = planConfigChanges(changes, shard.image, shard.config, threshold !== undefined)
   const isAnsweredHere = resources.map(({ resourceType }, at) => {
     if (resourceType === ResourceType.BROKER_LOGGER) return true
     return resourceType === ResourceType.BROKER && planned[at]?.error !== ErrorCode.NONE
@@ -44,6 +46,9 @@ export async function changeConfigs<Resource extends NamedResource>(
       return
     }
     const plan = planned[at]
+    const change = changes[at]
+    const isLevel = resourceType === ResourceType.BROKER_LOGGER && plan?.error === ErrorCode.NONE && !validateOnly
+    if (isLevel && change !== undefined && threshold !== undefined) setLevel(change, threshold)
     responses.push({
       errorCode: plan?.error ?? ErrorCode.NONE,
       errorMessage: plan !== undefined && 'message' in plan ? plan.message : null,

@@ -6,6 +6,7 @@ import { ErrorCode } from '../../protocol/errors.ts'
 import { DescribeClusterRequest, DescribeClusterResponse } from '../../protocol/messages/describe-cluster.ts'
 import type { Api } from './api.ts'
 import { CLUSTER_OPERATIONS, OPERATIONS_NOT_ASKED } from './authorized-operations.ts'
+import { isShown } from './brokers.ts'
 import { advertisedController } from './controller-of.ts'
 
 const BROKERS = 1
@@ -35,7 +36,7 @@ export const describeCluster: Api<DescribeClusterRequest, DescribeClusterRespons
       controllerId: advertisedController(shard),
       // Kafka calls a registered broker that is not alive fenced.
       brokers: image.brokers.flatMap((broker) => {
-        const isFenced = !shard.isAlive(broker.nodeId)
+        const isFenced = !isShown(shard, broker.nodeId)
         if (isFenced && !request.includeFencedBrokers) return []
         const { host, port } = image.endpoint(broker.nodeId, call.listenerName) ?? broker
         return [{ brokerId: broker.nodeId, host, port, rack: broker.rack, isFenced }]

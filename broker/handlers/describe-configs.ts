@@ -24,7 +24,9 @@ function describe(
   resource: DescribeConfigsRequest['resources'][number],
 ): DescribeConfigsResult {
   const { resourceType, resourceName, configurationKeys } = resource
-  const entries = resourceConfigEntries(resourceType, resourceName, shard.image, shard.config)
+  const { image, config, environment } = shard
+  const rootLevel = environment.logger.threshold?.level
+  const entries = resourceConfigEntries(resourceType, resourceName, image, config, rootLevel)
   if ('error' in entries) {
     return { errorCode: entries.error, errorMessage: entries.message, resourceType, resourceName, configs: [] }
   }

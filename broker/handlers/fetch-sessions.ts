@@ -44,6 +44,11 @@ export interface FetchPlan {
 
 const NO_PARTITIONS: readonly SessionPartition[] = []
 const STALE_AFTER_MS = 120_000
+/**
+ * Partitions in all sessions of a shard. A session could name ever more, also of topics that do not exist; at some 300 bytes each this many
+ * take about 75 MB. Beyond it fetches go without a session, which only makes them longer.
+ */
+const PARTITIONS_MAX = 250_000
 
 function refused(error: ErrorCode): FetchPlan {
   return { error, session: undefined, incremental: false, partitions: NO_PARTITIONS }
@@ -75,15 +80,20 @@ function* listed(request: FetchRequest): Iterable<SessionPartition> {
 export class FetchSessions {
   readonly #slots: number
   readonly #idOf: () => number
+  readonly #partitionsMax: number
   readonly #sessions = new Map<number, FetchSession>()
+  /** In all sessions. */
+  #partitionCount = 0
 
   /**
    * @param slots sessions this shard keeps at most; 0 keeps none
    * @param idOf a random positive int32
+   * @param partitionsMax in all sessions together
    */
-  constructor(slots: number, idOf: () => number) {
+  constructor(slots: number, idOf: () => number, partitionsMax = PARTITIONS_MAX) {
     this.#slots = slots
     this.#idOf = idOf
+    this.#partitionsMax = partitionsMax
   }
 
   get count(): number {
@@ -94,7 +104,7 @@ export class FetchSessions {
   plan(request: FetchRequest, version: number, nowMs: number): FetchPlan {
     const { sessionId, sessionEpoch } = request
     if (sessionEpoch === 0 || sessionEpoch === -1) {
-      if (sessionId !== 0) this.#sessions.delete(sessionId)
+      if (sessionId !== 0) this.#close(sessionId)
       if (sessionEpoch === -1) {
         return { error: ErrorCode.NONE, session: undefined, incremental: false, partitions: [...listed(request)] }
       }
@@ -119,19 +129,21 @@ export class FetchSessions {
     for (const partition of listed(request)) {
       partitions.set(keyOf(byId, partition.topic, partition.topicId, partition.partition), partition)
     }
-    if (!this.#makeRoom(nowMs)) {
+    if (!this.#makeRoom(nowMs, partitions.size)) {
       return { error: ErrorCode.NONE, session: undefined, incremental: false, partitions: partitions.values() }
     }
     let id = this.#idOf()
     while (id === 0 || this.#sessions.has(id)) id = this.#idOf()
     const session: FetchSession = { id, byId, nextEpoch: 1, lastUsedMs: nowMs, partitions }
     this.#sessions.set(id, session)
+    this.#partitionCount += partitions.size
     return { error: ErrorCode.NONE, session, incremental: false, partitions: [...partitions.values()] }
   }
 
   #continue(session: FetchSession, request: FetchRequest, nowMs: number): FetchPlan {
     session.lastUsedMs = nowMs
     session.nextEpoch = session.nextEpoch === 0x7fff_ffff ? 1 : session.nextEpoch + 1
+    const before = session.partitions.size
     for (const next of listed(request)) {
       const key = keyOf(session.byId, next.topic, next.topicId, next.partition)
       const known = session.partitions.get(key)
@@ -149,22 +161,36 @@ export class FetchSessions {
         session.partitions.delete(keyOf(session.byId, forgotten.topic, forgotten.topicId, partition))
       }
     }
+    this.#partitionCount += session.partitions.size - before
+    if (this.#partitionCount > this.#partitionsMax && session.partitions.size > before) {
+      this.#close(session.id)
+      return refused(ErrorCode.FETCH_SESSION_ID_NOT_FOUND)
+    }
     const partitions = [...session.partitions.values()]
     if (partitions.length === 0) {
-      this.#sessions.delete(session.id)
+      this.#close(session.id)
       return { error: ErrorCode.NONE, session: undefined, incremental: true, partitions }
     }
     return { error: ErrorCode.NONE, session, incremental: true, partitions }
   }
 
-  #makeRoom(nowMs: number): boolean {
-    if (this.#sessions.size < this.#slots) return true
+  /** For one session more, with so many partitions. */
+  #makeRoom(nowMs: number, count: number): boolean {
+    if (this.#hasRoom(count)) return true
     for (const [id, session] of this.#sessions) {
-      if (nowMs - session.lastUsedMs > STALE_AFTER_MS) {
-        this.#sessions.delete(id)
-        return this.#slots > 0
-      }
+      if (nowMs - session.lastUsedMs <= STALE_AFTER_MS) continue
+      this.#close(id)
+      if (this.#hasRoom(count)) return true
     }
     return false
+  }
+
+  #hasRoom(count: number): boolean {
+    return this.#sessions.size < this.#slots && this.#partitionCount + count <= this.#partitionsMax
+  }
+
+  #close(id: number): void {
+    this.#partitionCount -= this.#sessions.get(id)?.partitions.size ?? 0
+    this.#sessions.delete(id)
   }
 }

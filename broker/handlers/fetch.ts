@@ -1,13 +1,15 @@
 // Fetch: reads of many partitions, joined over the shards that own them, with long polling.
 //
 // Runs on the connection's shard. Bytes stay in the owners' arenas until the socket has taken them; what exceeds the request's
-// budget is given back unsent. A fetch that finds too little waits for its partitions to move or for MaxWaitMs. Clients that say in which rack
+// budget is given back unsent. A fetch that finds too little waits for its partitions to move, for MaxWaitMs, or for the end of its
+// connection: so as many wait as the connections that are open may have requests open. Clients that say in which rack
 // they are may be sent to a replica there, and are served by followers (KIP-392).
 
 import { ErrorCode } from '../../protocol/errors.ts'
 import { FetchRequest, FetchResponse } from '../../protocol/messages/fetch.ts'
 import type { Input } from '../../protocol/schema.ts'
 import type { Timer } from '../environment.ts'
+import type { ConnectionWaiter } from '../net/connection.ts'
 import type { Watcher } from '../partition/partition.ts'
 import { type PartitionRead, type PartitionReadResult, readRefused, withoutBytes } from '../partition/read.ts'
 import type { DataShard } from '../shard/context.ts'
@@ -54,7 +56,7 @@ export const fetch: Api<FetchRequest, Response> = {
   },
 }
 
-class FetchWork implements Watcher, ReadSink {
+class FetchWork implements Watcher, ReadSink, ConnectionWaiter {
   readonly #shard: DataShard
   readonly #call: CallContext
   readonly #request: FetchRequest
@@ -109,7 +111,17 @@ class FetchWork implements Watcher, ReadSink {
       this.#finish()
       return
     }
-    this.#timer = this.#shard.environment.clock.after(this.#request.maxWaitMs, () => this.#finish())
+    this.#wait(() => this.#finish())
+  }
+
+  #wait(over: () => void): void {
+    this.#timer = this.#shard.environment.clock.after(this.#request.maxWaitMs, over)
+    this.#shard.beginWait(this.#call.connectionId, this)
+  }
+
+  connectionEnded(): void {
+    this.#expired = true
+    if (this.#reads === 0) this.#finish()
   }
 
   #readFrom(owner: number, slots: number[]): void {
@@ -139,7 +151,8 @@ class FetchWork implements Watcher, ReadSink {
       this.#readMoved()
       return
     }
-    this.#timer ??= this.#shard.environment.clock.after(this.#request.maxWaitMs, () => {
+    if (this.#timer !== undefined) return
+    this.#wait(() => {
       this.#expired = true
       if (this.#reads === 0) this.#finish()
     })
@@ -192,7 +205,10 @@ class FetchWork implements Watcher, ReadSink {
   #finish(): void {
     if (this.#finished) return
     this.#finished = true
-    this.#timer?.cancel()
+    if (this.#timer !== undefined) {
+      this.#timer.cancel()
+      this.#shard.endWait(this.#call.connectionId, this)
+    }
     if (this.#watchId !== 0) {
       const own: number[] = []
       for (const { groupId, isHere } of this.#targets) {
@@ -312,6 +328,12 @@ class FetchWork implements Watcher, ReadSink {
     )
   }
 
+  /** An empty list or none at all: who reads committed records is told of none, and so is whoever names what nobody knows. */
+  #hasAbortedTransactions(error: ErrorCode): boolean {
+    if (error === ErrorCode.NONE) return this.#request.isolationLevel === 1
+    return error === ErrorCode.UNKNOWN_TOPIC_OR_PARTITION || error === ErrorCode.UNKNOWN_TOPIC_ID
+  }
+
   #partitionResponse({ asked, groupId }: Target, result: PartitionReadResult): PartitionResponse {
     const response: PartitionResponse = {
       partitionIndex: asked.partition,
@@ -319,7 +341,7 @@ class FetchWork implements Watcher, ReadSink {
       highWatermark: result.highWatermark,
       lastStableOffset: result.lastStableOffset,
       logStartOffset: result.logStartOffset,
-      abortedTransactions: this.#request.isolationLevel === 1 && result.error === ErrorCode.NONE ? [] : null,
+      abortedTransactions: this.#hasAbortedTransactions(result.error) ? [] : null,
       preferredReadReplica: result.preferredReadReplica,
       records: result.fragments,
     }

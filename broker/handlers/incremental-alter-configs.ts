@@ -16,7 +16,7 @@ export const incrementalAlterConfigs: Api<IncrementalAlterConfigsRequest, Increm
   response: IncrementalAlterConfigsResponse,
   handle(shard, call, request) {
     const changes = incrementalChanges(request)
-    return changeConfigs(shard, request.resources, changes, (resources) =>
+    return changeConfigs(shard, request.resources, changes, request.validateOnly, (resources) =>
       shard.askController(incrementalAlterConfigs, call, { ...request, resources }),
     )
   },

@@ -9,8 +9,8 @@ import { MetadataRequest, MetadataResponse } from '../../protocol/messages/metad
 import { ZERO_UUID } from '../../protocol/schema.ts'
 import type { PartitionImage, TopicImage } from '../cluster/metadata.ts'
 import { isInternalTopic, topicNameProblem } from '../cluster/topic-names.ts'
-import type { ShardContext } from '../shard/context.ts'
-import type { Api, CallContext } from './api.ts'
+import type { DataShard, ShardContext } from '../shard/context.ts'
+import { type Api, type CallContext, NO_ANSWER } from './api.ts'
 import { CLUSTER_OPERATIONS, OPERATIONS_NOT_ASKED, TOPIC_OPERATIONS } from './authorized-operations.ts'
 import { createMissingTopics } from './auto-create.ts'
 import { reachableBrokers, statusOf } from './brokers.ts'
@@ -27,40 +27,62 @@ export const metadata: Api<MetadataRequest, MetadataResponse> = {
   request: MetadataRequest,
   response: MetadataResponse,
   handle(shard, call, request) {
-    const problem = requestProblem(call.version, request)
-    if (problem !== undefined) return emptied(problem, request)
-    const operations = request.includeTopicAuthorizedOperations ? TOPIC_OPERATIONS : OPERATIONS_NOT_ASKED
-    const { topics } = request
-    const { image } = shard
-    if (topics === null || (call.version === 0 && topics.length === 0)) {
-      return answer(
-        shard,
-        call,
-        request,
-        Array.from(image.topics(), (topic) => known(shard, call, topic, operations)),
-      )
-    }
-    // With a single id in the request, Kafka serves ids only.
-    const ids = new Set(topics.map(({ topicId }) => topicId).filter((topicId) => topicId !== ZERO_UUID))
-    if (ids.size > 0) {
-      return answer(
-        shard,
-        call,
-        request,
-        [...ids].map((topicId) => {
-          const topic = image.topicById(topicId)
-          return topic === undefined
-            ? missing(ErrorCode.UNKNOWN_TOPIC_ID, null, topicId, OPERATIONS_NOT_ASKED)
-            : known(shard, call, topic, operations)
-        }),
-      )
-    }
-    const names = [...new Set(topics.map(({ name }) => name ?? ''))]
-    const creatable = request.allowAutoTopicCreation && shard.config.autoCreateTopicsEnable
-    const absent = names.filter((name) => image.topicByName(name) === undefined && topicNameProblem(name) === undefined)
-    if (!creatable || absent.length === 0) return byName(shard, call, request, names, operations, new Map())
-    return createThenAnswer(shard, call, request, names, absent, operations)
+    const fresh = shard.whenFresh()
+    if (fresh !== undefined) return fresh.then(() => answerNow(shard, call, request))
+    return answerNow(shard, call, request)
   },
+}
+
+function answerNow(
+  shard: ShardContext,
+  call: CallContext,
+  request: MetadataRequest,
+): MetadataResponse | Promise<MetadataResponse> | typeof NO_ANSWER {
+  if (isStranded(shard as DataShard, call)) return NO_ANSWER
+  const problem = requestProblem(call.version, request)
+  if (problem !== undefined) return emptied(problem, request)
+  const operations = request.includeTopicAuthorizedOperations ? TOPIC_OPERATIONS : OPERATIONS_NOT_ASKED
+  const { topics } = request
+  const { image } = shard
+  if (topics === null || (call.version === 0 && topics.length === 0)) {
+    return answer(
+      shard,
+      call,
+      request,
+      Array.from(image.topics(), (topic) => known(shard, call, topic, operations)),
+    )
+  }
+  // With a single id in the request, Kafka serves ids only.
+  const ids = new Set(topics.map(({ topicId }) => topicId).filter((topicId) => topicId !== ZERO_UUID))
+  if (ids.size > 0) {
+    return answer(
+      shard,
+      call,
+      request,
+      [...ids].map((topicId) => {
+        const topic = image.topicById(topicId)
+        return topic === undefined
+          ? missing(ErrorCode.UNKNOWN_TOPIC_ID, null, topicId, OPERATIONS_NOT_ASKED)
+          : known(shard, call, topic, operations)
+      }),
+    )
+  }
+  const names = [...new Set(topics.map(({ name }) => name ?? ''))]
+  const creatable = request.allowAutoTopicCreation && shard.config.autoCreateTopicsEnable
+  const absent = names.filter((name) => image.topicByName(name) === undefined && topicNameProblem(name) === undefined)
+  if (!creatable || absent.length === 0) return byName(shard, call, request, names, operations, new Map())
+  return createThenAnswer(shard, call, request, names, absent, operations)
+}
+
+/** @returns whether the connection is ended instead of an answer */
+function isStranded(shard: DataShard, { connectionId }: CallContext): boolean {
+  if (!shard.isCutOff) {
+    shard.strandedClients.clear()
+    return false
+  }
+  if (!shard.strandedClients.asks(connectionId, shard.environment.clock.monotonicMs())) return false
+  shard.dropConnection(connectionId)
+  return true
 }
 
 async function createThenAnswer(

@@ -33,21 +33,35 @@ export interface ConnectionHost {
   refused(connection: Connection, reason: string): void
 }
 
+/** What goes on only as long as somebody may take the answer. */
+export interface ConnectionWaiter {
+  /** The connection is gone. Called at most once, and not after the waiter was taken back. */
+  connectionEnded(): void
+}
+
 /** A client may have this many requests open before the broker stops reading from it. */
 const OPEN_REPLIES_MAX = 512
 /** Unsent answer bytes of one connection at which the broker stops reading from it. */
 const UNSENT_BYTES_MAX = 1 << 20
+/**
+ * Bytes of open requests that their handlers keep, at which the broker stops reading: they lie on the heap, and no budget counts them. What
+ * clients send of these is a hundredth of it; a single request may be as large as a frame.
+ */
+const OPEN_BYTES_MAX = 4 << 20
 
 const NOTHING: readonly Uint8Array[] = []
 
 /** The place of one answer in its connection's order. */
 export class Reply {
   readonly #connection: Connection
+  /** That the request keeps until it is answered. */
+  readonly heldBytes: number
   fragments: readonly Uint8Array[] | undefined = undefined
   release: (() => void) | undefined = undefined
 
-  constructor(connection: Connection) {
+  constructor(connection: Connection, heldBytes: number) {
     this.#connection = connection
+    this.heldBytes = heldBytes
   }
 
   /**
@@ -83,6 +97,8 @@ export class Connection implements StreamSocketEvents {
   readonly #host: ConnectionHost
   readonly #replies: Reply[] = []
   #repliesAt = 0
+  /** Of the open requests. */
+  #openBytes = 0
   #takenBytes = 0
   #takenMs: number
   #stopped = false
@@ -93,8 +109,10 @@ export class Connection implements StreamSocketEvents {
   #frame: FrameMemory | undefined = undefined
   #frameBytes = 0
   #frameFilled = 0
-  // Bytes already read that found no room: at most one read buffer.
+  // Bytes already read that are not served yet, a copy: at most one read buffer.
   #held: Buffer | undefined = undefined
+  #isConsuming = false
+  #waiters: Set<ConnectionWaiter> | undefined = undefined
 
   constructor(id: number, socket: StreamSocket, host: ConnectionHost, listenerName: string, nowMs: number) {
     this.id = id
@@ -133,15 +151,27 @@ export class Connection implements StreamSocketEvents {
     this.#socket.open(this)
   }
 
-  begin(): Reply {
-    const reply = new Reply(this)
+  /** Until endWait() the waiter hears of the end of this connection. */
+  beginWait(waiter: ConnectionWaiter): void {
+    this.#waiters ??= new Set()
+    this.#waiters.add(waiter)
+  }
+
+  endWait(waiter: ConnectionWaiter): void {
+    this.#waiters?.delete(waiter)
+  }
+
+  /** @param heldBytes of the request, as long as it is not answered */
+  begin(heldBytes = 0): Reply {
+    const reply = new Reply(this, heldBytes)
+    this.#openBytes += heldBytes
     this.#replies.push(reply)
     return reply
   }
 
   read(bytes: Buffer): boolean {
     if (this.isClosed) return false
-    this.#consume(bytes)
+    this.#consume(bytes, false)
     return this.#mayRead()
   }
 
@@ -172,6 +202,7 @@ export class Connection implements StreamSocketEvents {
       const fragments = reply.fragments
       if (fragments === undefined) break
       this.#repliesAt++
+      this.#openBytes -= reply.heldBytes
       if (fragments.length === 0) reply.release?.()
       else this.#socket.write(fragments, reply.release === undefined ? this.#written : this.#writtenThen(reply.release))
     }
@@ -187,11 +218,12 @@ export class Connection implements StreamSocketEvents {
 
   /** Reads on when what made it stop is over. */
   #tryResume(): void {
-    if (this.isClosed || !this.#stopped) return
-    if (this.#held !== undefined) {
+    // An answer that is made at once comes back here out of what is being consumed, which may leave a rest to go first.
+    if (this.isClosed || !this.#stopped || this.#isConsuming) return
+    if (this.#held !== undefined && !this.#hasTooMuchOpen) {
       const held = this.#held
       this.#held = undefined
-      this.#consume(held)
+      this.#consume(held, true)
     }
     if (!this.isClosed && this.#mayRead()) {
       this.#stopped = false
@@ -201,15 +233,22 @@ export class Connection implements StreamSocketEvents {
 
   #mayRead(): boolean {
     if (this.isClosed) return false
-    if (this.#held !== undefined || this.#tooMuchOpen()) {
+    if (this.#held !== undefined || this.#hasTooMuchOpen || this.#isCongested()) {
       this.#stopped = true
       return false
     }
     return true
   }
 
-  #tooMuchOpen(): boolean {
-    if (this.openReplies >= OPEN_REPLIES_MAX || this.#socket.bufferedBytes > UNSENT_BYTES_MAX) return true
+  get #hasTooMuchOpen(): boolean {
+    return (
+      this.openReplies >= OPEN_REPLIES_MAX ||
+      this.#openBytes > OPEN_BYTES_MAX ||
+      this.#socket.bufferedBytes > UNSENT_BYTES_MAX
+    )
+  }
+
+  #isCongested(): boolean {
     if (!this.#host.congested()) return false
     this.#waitForRoom()
     return true
@@ -224,9 +263,26 @@ export class Connection implements StreamSocketEvents {
     })
   }
 
-  #consume(bytes: Buffer): void {
+  /** @param isOwn the bytes stay as they are */
+  #consume(bytes: Buffer, isOwn: boolean): void {
+    this.#isConsuming = true
+    try {
+      this.#consumeFrames(bytes, isOwn)
+    } finally {
+      this.#isConsuming = false
+    }
+  }
+
+  #consumeFrames(bytes: Buffer, isOwn: boolean): void {
     let at = 0
+    let served = 0
     while (at < bytes.length) {
+      // After each frame, as one read may bring thousands of small ones.
+      if (served > 0 && this.#hasTooMuchOpen) {
+        this.#held = isOwn ? bytes.subarray(at) : Buffer.from(bytes.subarray(at))
+        this.#stopped = true
+        return
+      }
       if (this.#frame !== undefined) {
         const count = Math.min(this.#frameBytes - this.#frameFilled, bytes.length - at)
         bytes.copy(this.#frame.bytes, this.#frameFilled, at, at + count)
@@ -235,6 +291,7 @@ export class Connection implements StreamSocketEvents {
         if (this.#frameFilled < this.#frameBytes) return
         const memory = this.#frame
         this.#frame = undefined
+        served++
         try {
           if (!this.#serve(memory.bytes.subarray(0, this.#frameBytes), memory)) return
         } finally {
@@ -262,6 +319,7 @@ export class Connection implements StreamSocketEvents {
       if (bytes.length - at >= length) {
         const frame = bytes.subarray(at, at + length)
         at += length
+        served++
         if (!this.#serve(frame, undefined)) return
         continue
       }
@@ -324,5 +382,8 @@ export class Connection implements StreamSocketEvents {
     this.#held = undefined
     this.#drop()
     this.#host.closed(this)
+    const waiters = this.#waiters
+    this.#waiters = undefined
+    if (waiters !== undefined) for (const waiter of waiters) waiter.connectionEnded()
   }
 }

@@ -1,21 +1,23 @@
 // Log lines of the broker on standard error: one line each, time first.
 
 import type { Logger } from '../environment.ts'
+import { type LoggerLevel, LogThreshold } from './log-level.ts'
 
 export const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const
 export type LogLevel = (typeof LOG_LEVELS)[number]
 
-/** @param level the least urgent one that is written */
+/** @param level the least urgent one that is written at first; the logger's threshold changes it */
 export function consoleLogger(level: LogLevel): Logger {
-  const upTo = LOG_LEVELS.indexOf(level)
+  const threshold = LogThreshold.at(level.toUpperCase() as LoggerLevel)
   const write = (at: LogLevel) => {
-    if (LOG_LEVELS.indexOf(at) > upTo) return () => {}
+    const name = at.toUpperCase() as LoggerLevel
     return (message: string, fields?: Record<string, unknown>): void => {
+      if (!threshold.writes(name)) return
       const more = fields === undefined ? '' : ` ${JSON.stringify(fields)}`
-      process.stderr.write(`${new Date().toISOString()} ${at.toUpperCase().padEnd(5)} ${message}${more}\n`)
+      process.stderr.write(`${new Date().toISOString()} ${name.padEnd(5)} ${message}${more}\n`)
     }
   }
-  return { error: write('error'), warn: write('warn'), info: write('info'), debug: write('debug') }
+  return { error: write('error'), warn: write('warn'), info: write('info'), debug: write('debug'), threshold }
 }
 
 export const silentLogger: Logger = { error() {}, warn() {}, info() {}, debug() {} }

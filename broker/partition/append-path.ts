@@ -58,6 +58,11 @@ interface Queued {
   readonly outcome: ValidationOutcome | Promise<ValidationOutcome> | undefined
 }
 
+/** What a batch in the queue costs beside its bytes. */
+const QUEUED_OVERHEAD_BYTES = 256
+/** Of the queue's head, what is done is let go when it is so long and most of the queue. */
+const QUEUE_DONE_MAX = 64
+
 /** While the majority is lost, one answer in so long a time sends the client to look for another leader. */
 const LOOK_ELSEWHERE_MS = 1000
 
@@ -88,9 +93,9 @@ export class AppendPath {
       this.#refuse(batch, refusal, sink, slot)
       return
     }
-    if (batch.length > host.batchBytesMax) {
-      const reason = 'the batch is too large for the memory of a shard'
-      sink.appended(slot, appendRefused(ErrorCode.MESSAGE_TOO_LARGE, reason))
+    const tooLarge = this.#tooLarge(batch)
+    if (tooLarge !== undefined) {
+      sink.appended(slot, tooLarge)
       return
     }
     if (this.#queue !== undefined || !host.canAccept(batch.length)) {
@@ -117,6 +122,11 @@ export class AppendPath {
     const refusal = this.#refusal(true)
     if (refusal !== undefined) {
       sink.appended(slot, refusal)
+      return
+    }
+    const tooLarge = this.#tooLarge(batch)
+    if (tooLarge !== undefined) {
+      sink.appended(slot, tooLarge)
       return
     }
     const outcome: ValidationOutcome = { error: ErrorCode.NONE, batch, logAppendTimeMs: -1 }
@@ -200,7 +210,8 @@ export class AppendPath {
     for (let at = waitingAt; at < waiting.length; at++) waiting[at]!.sink.appended(waiting[at]!.slot, refusal)
     if (queue === undefined) return
     for (let at = queueAt; at < queue.length; at++) {
-      const { header, sink, slot } = queue[at]!
+      const { batch, header, sink, slot } = queue[at]!
+      this.#owner.host.queued(-queuedBytesOf(batch))
       this.#refuse(header, refusal, sink, slot)
     }
   }
@@ -210,6 +221,12 @@ export class AppendPath {
     const { host, log } = this.#owner
     host.refusedSequences.add(log.groupId, header)
     sink.appended(slot, refusal)
+  }
+
+  /** What the journal would never take, and those behind it would wait for. */
+  #tooLarge({ length }: Uint8Array): AppendResult | undefined {
+    if (length <= this.#owner.host.batchBytesMax) return undefined
+    return appendRefused(ErrorCode.MESSAGE_TOO_LARGE, 'the batch is too large for the memory of a shard')
   }
 
   #refusal(requiresAll: boolean): AppendResult | undefined {
@@ -243,6 +260,14 @@ export class AppendPath {
   }
 
   #enqueue(queued: Queued): void {
+    const { host } = this.#owner
+    if (host.queueBytesLeft <= 0) {
+      // What a client hears that waits longer than it wants to, only sooner.
+      const reason = 'Too much waits for the disk of this broker.'
+      this.#refuse(queued.header, appendRefused(ErrorCode.REQUEST_TIMED_OUT, reason), queued.sink, queued.slot)
+      return
+    }
+    host.queued(queuedBytesOf(queued.batch))
     if (this.#queue !== undefined) {
       this.#queue.push(queued)
       return
@@ -255,7 +280,7 @@ export class AppendPath {
   /** One at a time and in order, until nothing waits any more or all were refused. */
   async #workQueue(queue: Queued[]): Promise<void> {
     const { host, rules } = this.#owner
-    for (; this.#queueAt < queue.length; this.#queueAt++) {
+    while (this.#queueAt < queue.length) {
       const { batch, header, requiresAll, sink, slot, outcome } = queue[this.#queueAt]!
       while (!host.canAccept(batch.length)) {
         await new Promise<void>((resolve) => host.onRoom(resolve))
@@ -263,11 +288,23 @@ export class AppendPath {
       }
       const checked = await (outcome ?? validateBatch(batch, rules, host.clock.nowMs()))
       if (this.#queue !== queue) return
+      // Out of the queue before it is answered: to propose it may cost the leadership, and all that is in the queue is refused then.
+      this.#takeFirst(queue)
+      host.queued(-queuedBytesOf(batch))
       const refusal = this.#refusal(requiresAll)
       if (refusal !== undefined) this.#refuse(header, refusal, sink, slot)
       else this.#appendValidated(checked, requiresAll, sink, slot)
+      if (this.#queue !== queue) return
     }
     this.#queue = undefined
+    this.#queueAt = 0
+  }
+
+  /** A queue that is never empty must not keep all that ever went through it. */
+  #takeFirst(queue: Queued[]): void {
+    this.#queueAt++
+    if (this.#queueAt <= QUEUE_DONE_MAX || this.#queueAt * 2 <= queue.length) return
+    queue.splice(0, this.#queueAt)
     this.#queueAt = 0
   }
 
@@ -330,4 +367,8 @@ export class AppendPath {
   #done(error: ErrorCode, sink: AppendSink, slot: number, baseOffset: number, logAppendTimeMs: number): void {
     sink.appended(slot, appendDone(error, baseOffset, logAppendTimeMs, this.#owner.log.logStartOffset))
   }
+}
+
+function queuedBytesOf(batch: Uint8Array): number {
+  return batch.length + QUEUED_OVERHEAD_BYTES
 }

@@ -4,6 +4,7 @@
 
 import type { Clock, Logger } from '../environment.ts'
 import type { NodeId, Role } from '../raft/types.ts'
+import type { SharedProducers } from './producer-state.ts'
 import type { RefusedSequences } from './refused-sequences.ts'
 
 /** What the partitions of a shard share. */
@@ -22,12 +23,21 @@ export interface PartitionHost {
   readonly readBytesLeft: number
   /** So many bytes are held by a read, or, negative, no longer. */
   lent(bytes: number): void
+  /**
+   * Bytes that batches may still hold that wait for the journal, or for batches before them that do: clients that do not wait for answers must
+   * not fill the heap. Nothing more may wait when it is 0 or less.
+   */
+  readonly queueBytesLeft: number
+  /** So many bytes wait, or, negative, no longer. */
+  queued(bytes: number): void
   /** So many bytes go into the log now: counted against the room on the disk. */
   appending(bytes: number): void
   /** What canAccept() would never say yes to: the shard's memory is too small for it. */
   readonly batchBytesMax: number
   readonly refusedSequences: RefusedSequences
   readonly producerIdExpirationMs: number
+  /** Counts the producers of all its partitions. */
+  readonly producers?: SharedProducers
   /** Decompressed bytes that the shard is willing to look at for one batch. */
   readonly decompressedBytesMax: number
 }

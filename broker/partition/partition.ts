@@ -58,6 +58,7 @@ export class Partition implements ReplicaOwner, AppendOwner {
   /** Log start that an entry asked for and that is not committed here yet; -1 for none. */
   #trimOffset = -1
   #watches: Watch[] = EMPTY_WATCHES
+  #isContradicted = false
 
   constructor(
     identity: { topic: string; topicId: string; partition: number },
@@ -73,7 +74,7 @@ export class Partition implements ReplicaOwner, AppendOwner {
     this.host = host
     this.rules = rulesOf(config, host)
     this.#minInsyncReplicas = config.minInsyncReplicas
-    this.producers = new ProducerState({ expirationMs: host.producerIdExpirationMs })
+    this.producers = new ProducerState({ expirationMs: host.producerIdExpirationMs, shared: host.producers })
     this.#highWatermark = log.committedOffset
   }
 
@@ -211,6 +212,17 @@ export class Partition implements ReplicaOwner, AppendOwner {
     this.#moved()
   }
 
+  /** The leader was recovered by force from a copy that lacks what is committed here: readers must not see two histories. */
+  contradicted(leader: NodeId): void {
+    this.#isContradicted = true
+    const nodeId = brokerOf(leader)
+    this.host.logger.error(
+      `${this.topic}-${this.partition} is not served here any more: it holds committed records that its leader, broker ${nodeId}, does not. After an unsafe-recover on broker ${nodeId}, reassign the partition away from this broker and back; what only this copy holds is lost then`,
+    )
+    this.#refuseWaiting(appendRefused(ErrorCode.KAFKA_STORAGE_ERROR))
+    this.#moved()
+  }
+
   /** Other replicas are in sync. An append looks at that itself, but who waits for one that is gone would wait for ever. */
   inSyncChanged(_brokerIds: readonly number[]): void {
     this.#appends?.heldMoved()
@@ -289,6 +301,7 @@ export class Partition implements ReplicaOwner, AppendOwner {
 
   deleted(): void {
     this.isDeleted = true
+    this.producers.close()
     this.#refuseWaiting(appendRefused(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION))
     this.#moved()
   }
@@ -321,24 +334,29 @@ export class Partition implements ReplicaOwner, AppendOwner {
 
   /** @returns an error when an asker that needs the leader may not go on with this epoch, else NONE */
   checkLeader(currentLeaderEpoch: number): ErrorCode {
-    if (this.isDeleted) return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
-    if (this.#replica === undefined || !mayAnswer(this.#replica)) return ErrorCode.NOT_LEADER_OR_FOLLOWER
-    return this.#checkEpoch(currentLeaderEpoch)
+    const replica = this.#replica
+    return this.#check(currentLeaderEpoch, replica !== undefined && mayAnswer(replica))
   }
 
   /** As checkLeader(), for what may be read of the last leader, and of a follower when the asker says so. */
   checkReader(currentLeaderEpoch: number, fromFollower: boolean): ErrorCode {
-    if (this.isDeleted) return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
     const replica = this.#replica
     const mayServe =
       replica !== undefined && (replica.isLeader || (fromFollower && replica.holdsRecords) || replica.canServeReads)
-    return mayServe ? this.#checkEpoch(currentLeaderEpoch) : ErrorCode.NOT_LEADER_OR_FOLLOWER
+    return this.#check(currentLeaderEpoch, mayServe)
   }
 
-  #checkEpoch(currentLeaderEpoch: number): ErrorCode {
-    if (currentLeaderEpoch < 0) return ErrorCode.NONE
-    if (currentLeaderEpoch < this.leaderEpoch) return ErrorCode.FENCED_LEADER_EPOCH
-    return currentLeaderEpoch > this.leaderEpoch ? ErrorCode.UNKNOWN_LEADER_EPOCH : ErrorCode.NONE
+  /** The epoch goes first: whoever comes with another one has other metadata than this replica, whether it leads or not. */
+  #check(currentLeaderEpoch: number, mayServe: boolean): ErrorCode {
+    if (this.isDeleted) return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+    if (this.#isContradicted) return ErrorCode.KAFKA_STORAGE_ERROR
+    const { leaderEpoch } = this
+    // A replica that has heard of no leader yet has no epoch to compare with.
+    if (currentLeaderEpoch >= 0 && (mayServe || leaderEpoch > 0)) {
+      if (currentLeaderEpoch < leaderEpoch) return ErrorCode.FENCED_LEADER_EPOCH
+      if (currentLeaderEpoch > leaderEpoch) return ErrorCode.UNKNOWN_LEADER_EPOCH
+    }
+    return mayServe ? ErrorCode.NONE : ErrorCode.NOT_LEADER_OR_FOLLOWER
   }
 
   read(read: PartitionRead): PartitionReadResult | Promise<PartitionReadResult> {
@@ -397,6 +415,7 @@ export class Partition implements ReplicaOwner, AppendOwner {
     if (this.host.refusesWrites && !replica.isLeader) return ErrorCode.KAFKA_STORAGE_ERROR
     if (replica.memberIds.length > 1) {
       this.#trims ??= new Trims()
+      if (this.#trims.isFull) return ErrorCode.REQUEST_TIMED_OUT
       const error = await this.#trims.done(replica.proposeEntry(EntryKind.Command, encodeTrim(target)))
       if (error !== ErrorCode.NONE) return error
     }

@@ -76,6 +76,14 @@ export interface ProducerStateOptions {
   expirationMs: number
   /** Most producers remembered; beyond, the quarter that was silent longest is forgotten. */
   producersMax?: number
+  /** Counts the producers of several partitions together. */
+  shared?: SharedProducers
+}
+
+/** Of all partitions of a shard: at the bound, a partition that gets a new producer forgets a quarter of its own first. */
+export interface SharedProducers {
+  count: number
+  readonly max: number
 }
 
 /** The bytes are no snapshot of this version. */
@@ -106,12 +114,29 @@ export class ProducerState {
   /** Oldest first; those before #undoAt are committed. */
   #undo = NO_UNDO
   #undoAt = 0
+  #shared: SharedProducers | undefined
+  /** Of these producers, as #shared counts them. */
+  #counted = 0
   #committedOffset = 0
   #coveredOffset = 0
 
   constructor(options: ProducerStateOptions) {
     this.#expirationMs = options.expirationMs
     this.#producersMax = options.producersMax ?? PRODUCERS_MAX
+    this.#shared = options.shared
+  }
+
+  /** The partition is gone: its producers count no longer. */
+  close(): void {
+    if (this.#shared !== undefined) this.#shared.count -= this.#counted
+    this.#shared = undefined
+  }
+
+  #count(): void {
+    if (this.#shared === undefined) return
+    const count = this.producerCount
+    this.#shared.count += count - this.#counted
+    this.#counted = count
   }
 
   /** Batches below this offset (exclusive) are in the state: replay begins here. */
@@ -197,7 +222,11 @@ export class ProducerState {
     if (this.#undo === NO_UNDO) this.#undo = []
     this.#undo.push({ endOffset: nextOffset, producerId, before })
     this.#producers.set(producerId, after)
-    if (this.#producers.size > this.#producersMax) this.#forgetSilent()
+    if (before !== undefined) return
+    this.#count()
+    const { size } = this.#producers
+    if (size > this.#producersMax) this.#forgetSilent(this.#producersMax / 4)
+    else if (this.#shared !== undefined && this.#shared.count > this.#shared.max) this.#forgetSilent(size / 4)
   }
 
   /** Everything below `offset` (exclusive) is committed: it cannot be truncated any more. */
@@ -230,6 +259,7 @@ export class ProducerState {
       if (before === undefined) this.#producers?.delete(producerId)
       else this.#producers?.set(producerId, before)
     }
+    this.#count()
   }
 
   /** Forgets producers whose last batch is older than the limit by its own timestamp; never one with an open transaction. */
@@ -241,6 +271,7 @@ export class ProducerState {
       }
     }
     if (this.#producers.size === 0) this.#producers = undefined
+    this.#count()
   }
 
   describe(): ProducerDescription[] {
@@ -328,6 +359,7 @@ export class ProducerState {
       })
     }
     this.#producers = producers.size === 0 ? undefined : producers
+    this.#count()
     this.#undo = NO_UNDO
     this.#undoAt = 0
     this.#coveredOffset = view.getFloat64(1)
@@ -356,10 +388,11 @@ export class ProducerState {
    * A quarter at once, so that the sort is paid rarely. By offset and not by timestamp, which clients choose. What is still in
    * flight stays, so the bound may be passed by as much.
    */
-  #forgetSilent(): void {
+  #forgetSilent(count: number): void {
     const idle = [...this.#producers!].filter(([, producer]) => this.#isIdle(producer))
     idle.sort(([, left], [, right]) => left.nextOffset - right.nextOffset)
-    for (const [producerId] of idle.slice(0, Math.ceil(this.#producersMax / 4))) this.#producers!.delete(producerId)
+    for (const [producerId] of idle.slice(0, Math.ceil(count))) this.#producers!.delete(producerId)
+    this.#count()
   }
 }
 

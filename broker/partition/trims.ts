@@ -7,6 +7,8 @@ import { DiskError } from '../../storage/disk.ts'
 import type { GroupLog } from '../../storage/log.ts'
 
 const PAYLOAD_BYTES = 8
+/** Requests of one partition that wait for the commit: each is an entry of its log, and nobody needs to ask that often. */
+const WAITING_MAX = 1000
 
 /** Payload of the entry: the new log start offset, f64 big-endian. */
 export function encodeTrim(offset: number): Uint8Array {
@@ -28,6 +30,11 @@ interface Waiting {
 
 export class Trims {
   #waiting: Waiting[] = []
+
+  /** Whether nobody more may wait: asking again is right. */
+  get isFull(): boolean {
+    return this.#waiting.length >= WAITING_MAX
+  }
 
   /** @returns when the entry at this index was carried out here, or why nobody can tell */
   done(index: number): Promise<ErrorCode> {

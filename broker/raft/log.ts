@@ -142,6 +142,12 @@ export class RaftLog {
     return undefined
   }
 
+  /** We hold that index, and another term wrote it. */
+  isOther(index: LogIndex, term: Term): boolean {
+    const held = this.termAt(index)
+    return held !== undefined && held !== term
+  }
+
   /** Our log ends at least where a candidate's must (Raft dissertation, 3.6.1). */
   isUpToDate(lastIndex: LogIndex, lastTerm: Term): boolean {
     return lastTerm > this.lastTerm || (lastTerm === this.lastTerm && lastIndex >= this.lastIndex)

@@ -5,10 +5,10 @@
 
 import { invariant } from '../../protocol/invariant.ts'
 import { type Group, Leadership } from './leadership.ts'
-import { RaftLog, type Recovered } from './log.ts'
+import { lastIndexOf, RaftLog, type Recovered } from './log.ts'
 import { Membership, type MembershipOptions, sharedMemberships } from './membership.ts'
 import type { Progress } from './progress.ts'
-import { NO_ENVELOPES, NO_LOADS, NO_READS, type RaftSettings } from './settings.ts'
+import { NO_ENTRIES, NO_ENVELOPES, NO_LOADS, NO_READS, type RaftSettings } from './settings.ts'
 import {
   type AppendMessage,
   type AppendReply,
@@ -69,6 +69,7 @@ export class Raft implements Group {
   #hardStateChanged = false
   #roleChanged = false
   #commitGiven: LogIndex
+  #isContradicted = false
   /** Leading, and the membership in force is not yet committed or not yet the last of its change. */
   #changing = false
   #votes: Map<NodeId, boolean> | undefined = undefined
@@ -117,6 +118,14 @@ export class Raft implements Group {
     return this.#leaderId
   }
 
+  /**
+   * A leader's log has something else where ours is committed. No election brings that about: the group was begun anew by force from a
+   * member that knew less. Ours is kept as it is, follows nobody and decides nothing any more.
+   */
+  get isContradicted(): boolean {
+    return this.#isContradicted
+  }
+
   /** In force: the newest that our log holds or a snapshot brought, committed or not. */
   get membership(): Membership {
     return this.log.membership
@@ -162,7 +171,7 @@ export class Raft implements Group {
     const { groupHeartbeats } = this.settings.options
     if (this.#role === 'leader') return this.#leading !== undefined && (groupHeartbeats || !this.isQuiescent)
     if (groupHeartbeats) return !this.membership.isUnborn
-    return this.#leaderId === NOBODY && this.log.mayStand(this.id)
+    return this.#leaderId === NOBODY && this.#mayStand
   }
 
   /** Nothing is under way: it may be left alone until somebody says something. */
@@ -213,7 +222,7 @@ export class Raft implements Group {
     this.#electionElapsed += 1
     if (this.#electionElapsed < this.#electionTimeout) return
     this.#electionElapsed = 0
-    if (this.log.mayStand(this.id)) this.campaign()
+    if (this.#mayStand) this.campaign()
     else if (this.#leaderId !== NOBODY) this.#enterRole('follower', NOBODY)
   }
 
@@ -291,7 +300,7 @@ export class Raft implements Group {
    */
   campaign(options: { readonly force?: boolean } = {}): void {
     const { membership } = this.log
-    if (this.#role === 'leader' || !this.log.mayStand(this.id)) return
+    if (this.#role === 'leader' || !this.#mayStand) return
     const asksFirst = this.settings.options.preVote && options.force !== true && !membership.decidesAlone(this.id)
     if (asksFirst) this.#becomePreCandidate()
     else this.#becomeCandidate(false)
@@ -394,7 +403,7 @@ export class Raft implements Group {
 
   receive(from: NodeId, message: Message): void {
     // Who knows of no group has no say in it: its disk may be the replacement of one that voted.
-    if (message.type === 'vote-request' && this.membership.isUnborn) return
+    if (message.type === 'vote-request' && (this.membership.isUnborn || this.#isContradicted)) return
     if (message.term > this.#term) {
       if (!this.#adoptTerm(from, message)) return
     } else if (message.term < this.#term) {
@@ -410,6 +419,7 @@ export class Raft implements Group {
         return
       case 'heartbeat':
         this.#followLeader(from)
+        if (this.#isContradicted) return
         if (message.commitIndex <= this.log.lastIndex) this.log.commit(message.commitIndex)
         this.send(from, {
           type: 'heartbeat-reply',
@@ -428,7 +438,7 @@ export class Raft implements Group {
         this.#onVoteReply(from, message)
         return
       case 'timeout-now':
-        if (this.#role !== 'leader' && this.log.mayStand(this.id)) this.#becomeCandidate(true)
+        if (this.#role !== 'leader' && this.#mayStand) this.#becomeCandidate(true)
         return
       case 'snapshot':
         this.#onSnapshot(from, message)
@@ -476,6 +486,10 @@ export class Raft implements Group {
   }
 
   // Elections
+
+  get #mayStand(): boolean {
+    return !this.#isContradicted && this.log.mayStand(this.id)
+  }
 
   #becomeFollower(term: Term, leaderId: NodeId): void {
     invariant(term >= this.#term, 'a term never falls', term, this.#term)
@@ -642,8 +656,11 @@ export class Raft implements Group {
   #onAppend(from: NodeId, message: AppendMessage): void {
     this.#followLeader(from)
     const log = this.log
+    if (this.#isAnotherHistory(message.prevIndex, message.prevTerm, message.entries)) return
     if (message.prevIndex < log.commitIndex) {
-      this.#acknowledge(from, log.commitIndex)
+      // As far as the leader has shown what it has: what is committed here lies in its log, unless that was begun anew by force.
+      const last = message.entries[message.entries.length - 1]
+      this.#acknowledge(from, Math.min(log.commitIndex, last === undefined ? message.prevIndex : lastIndexOf(last)))
     } else if (log.termAt(message.prevIndex) === message.prevTerm) {
       const lastIndex = log.merge(message.prevIndex, message.entries)
       log.commit(Math.min(message.commitIndex, lastIndex))
@@ -652,6 +669,22 @@ export class Raft implements Group {
       const hintIndex = log.lastIndexOfTerm(message.prevIndex, message.prevTerm)
       this.#reject(from, message.prevIndex, hintIndex, log.termAt(hintIndex) ?? 0)
     }
+  }
+
+  /** Whether a leader has something else where our log is committed, now or before. */
+  #isAnotherHistory(prevIndex: LogIndex, prevTerm: Term, entries: readonly Entry[]): boolean {
+    const log = this.log
+    if (this.#isContradicted) return true
+    if (prevIndex > log.commitIndex) return false
+    let differs = log.isOther(prevIndex, prevTerm)
+    for (let at = 0; !differs && at < entries.length && entries[at]!.index <= log.commitIndex; at++) {
+      differs = log.isOther(entries[at]!.index, entries[at]!.term)
+    }
+    if (!differs) return false
+    this.#isContradicted = true
+    // Whoever watches this group is to hear of it.
+    this.#roleChanged = true
+    return true
   }
 
   /** Promises that we hold everything up to `index`; a later promise of the same Ready takes an earlier one's place. */
@@ -672,6 +705,7 @@ export class Raft implements Group {
   #onSnapshot(from: NodeId, message: SnapshotMessage): void {
     this.#followLeader(from)
     const log = this.log
+    if (this.#isAnotherHistory(message.index, message.indexTerm, NO_ENTRIES)) return
     if (message.index > log.commitIndex) {
       if (log.termAt(message.index) === message.indexTerm) {
         // We hold that entry: all before it is the leader's and committed, and our own copy is as good.
@@ -682,7 +716,7 @@ export class Raft implements Group {
         this.#commitGiven = log.commitIndex
       }
     }
-    this.#acknowledge(from, log.commitIndex)
+    this.#acknowledge(from, message.index)
   }
 
   // Leading

@@ -4,36 +4,29 @@
 // the journal round of that turn and one frame per peer; a promise about our disk (a vote, an acknowledgement) leaves when the round
 // that holds it is done, a leader's entries leave at once. Who lives is the links' business: an idle group has no timer and says
 // nothing, whatever the number of its members. What is done now and then has a file of its own: elections.ts, in-sync.ts, reconcile.ts,
-// reads.ts, transfers.ts, catch-up.ts, snapshots.ts, greetings.ts, strangers.ts.
+// reads.ts, transfers.ts, catch-up.ts, snapshots.ts, greetings.ts, strangers.ts; what peers say comes through inbox.ts.
 
 import { DiskError } from '../../storage/disk.ts'
 import type { GroupLog } from '../../storage/log.ts'
-import { brokerOf, directoryEpochOf, raftIdOf } from '../cluster/raft-id.ts'
+import { brokerOf, raftIdOf } from '../cluster/raft-id.ts'
 import type { Clock, Logger, Random, Timer } from '../environment.ts'
 import { Raft, RaftSettings } from '../raft/raft.ts'
-import {
-  type AppendMessage,
-  EntryKind,
-  type Envelope,
-  type LogIndex,
-  NO_INDEX,
-  NOBODY,
-  type NodeId,
-  type Ready,
-} from '../raft/types.ts'
+import { type LogIndex, NO_INDEX, NOBODY, type NodeId, type Ready } from '../raft/types.ts'
 import { shardOf } from '../shard/placement.ts'
 import { CatchUp } from './catch-up.ts'
 import { Elections, hasNoPast } from './elections.ts'
 import { Greetings } from './greetings.ts'
 import { InSync } from './in-sync.ts'
+import { Inbox } from './inbox.ts'
 import type { LinkInfo, PeerLinks } from './link-types.ts'
 import { foundingMembership, MAJORITIES, type MembershipPolicy } from './membership-policy.ts'
 import { Outbox } from './outbox.ts'
 import type { LoadedEntries } from './payloads.ts'
-import { MalformedPeerBytes, PeerReader } from './peer-wire.ts'
+import type { PeerReader } from './peer-wire.ts'
 import { Peers } from './peers.ts'
 import { applyCommand, install, takeCommands, truncate, write } from './persist.ts'
-import { NO_PAYLOADS, RaftHeader, RaftKind, REFUSES, readMessage } from './raft-codec.ts'
+import { dropAcks, type Keep, keepPromises, makePromises } from './promises.ts'
+import { NO_PAYLOADS } from './raft-codec.ts'
 import { Reads } from './reads.ts'
 import { Reconcile } from './reconcile.ts'
 import { type ReplicaStart, recoveredGroup } from './recovered.ts'
@@ -41,7 +34,6 @@ import { Refusals } from './refusals.ts'
 import { Replica, type ReplicaDriver, type ReplicaOwner, type ReplicaTarget } from './replica.ts'
 import { foundingSnapshot } from './snapshot-blob.ts'
 import { Snapshots } from './snapshots.ts'
-import { type KeptMessage, Strangers } from './strangers.ts'
 import { Transfers } from './transfers.ts'
 
 export interface ReplicationOptions {
@@ -80,7 +72,6 @@ const LOOK_TICKS = 20
 const REPLICA_LAG_TIME_MAX_MS = 30_000
 const CATCH_UP_BYTES_PER_SECOND = 64 << 20
 const DRAIN_MS_MAX = 3000
-const DIRECTORY_EPOCH_MAX = 2 ** 21 - 1
 
 export interface ReplicationStats {
   readonly groups: number
@@ -109,9 +100,8 @@ export class Replication implements ReplicaDriver {
   #dirty: Replica[] = []
   /** Led groups with something under way. */
   readonly #awake = new Set<Replica>()
+  readonly #inbox: Inbox
   readonly #outbox: Outbox
-  /** For groups opened in this turn. */
-  #kept: KeptMessage[] = []
   readonly #targets = new Map<string, ReplicaTarget>()
   readonly #elections: Elections
   readonly #greetings: Greetings
@@ -122,8 +112,6 @@ export class Replication implements ReplicaDriver {
   readonly #catchUp: CatchUp
   readonly #snapshots: Snapshots
   readonly #refusals: Refusals
-  readonly #strangers = new Strangers()
-  readonly #header = new RaftHeader()
   /** Votes are refused until then where an earlier life of this process may have promised so. */
   readonly #graceUntilMs: number
   #timer: Timer | undefined = undefined
@@ -132,7 +120,6 @@ export class Replication implements ReplicaDriver {
   #hasFailed = false
   #electionsStarted = 0
   #electionsWon = 0
-  #messagesReceived = 0
 
   constructor(options: ReplicationOptions) {
     this.#options = options
@@ -150,7 +137,7 @@ export class Replication implements ReplicaDriver {
       options.links,
       () => this.#nodeId,
       options.raftIdAt ?? ((nodeId) => raftIdOf(nodeId, 0)),
-      () => options.wantsFlush(),
+      () => this.#wantsFlush(),
     )
     this.#outbox = new Outbox({
       peers: this.#peers,
@@ -206,7 +193,27 @@ export class Replication implements ReplicaDriver {
       take: (bytes) => this.#catchUp.take(bytes),
       nowMs,
     })
-    if (!this.isAlone) this.#scheduleTick()
+    this.#inbox = new Inbox({
+      links: options.links,
+      logger: options.logger,
+      outbox: this.#outbox,
+      greetings: this.#greetings,
+      elections: this.#elections,
+      snapshots: this.#snapshots,
+      refusals: this.#refusals,
+      replica: (groupId) => this.#replicas.get(groupId),
+      isOver: () => this.#isClosed || this.#hasFailed,
+      process: (replica) => this.process(replica),
+      changed,
+      leaveLeader: (replica) => this.#leaveLeader(replica),
+      leaderStart: (replica, from, term, offset) => this.#leaderStart(replica, from, term, offset),
+      refusalChanged: (replica) => this.#lookInSync(replica),
+      isBound: (replica) => this.#isBound(replica),
+      canAccept: (bytes) => options.canAccept?.(bytes) !== false,
+      refusesBatches: () => options.refusesBatches?.() === true,
+      appending: (bytes) => options.appending?.(bytes),
+      nowMs,
+    })
   }
 
   get #nodeId(): NodeId {
@@ -233,9 +240,8 @@ export class Replication implements ReplicaDriver {
     this.#replicas.set(log.groupId, replica)
     if (start !== undefined) {
       this.#elections.opened(replica, start.preferred)
-      const kept = this.#strangers.take(log.groupId)
-      if (kept.length > 0) this.#kept.push(...kept)
-      this.#options.wantsFlush()
+      this.#inbox.opened(log.groupId)
+      this.#wantsFlush()
     }
     return replica
   }
@@ -252,6 +258,7 @@ export class Replication implements ReplicaDriver {
     this.#reconcile.forget(replica)
     this.#reads.abandon(replica)
     this.#transfers.forget(replica)
+    replica.settleLeads()
   }
 
   get(groupId: number): Replica | undefined {
@@ -262,6 +269,7 @@ export class Replication implements ReplicaDriver {
   retarget(replica: Replica, target: ReplicaTarget | undefined): void {
     replica.target = target && this.#shared(target)
     this.#reconcile.look(replica)
+    this.#wake()
   }
 
   /** Thousands of groups have the same few targets. */
@@ -279,7 +287,7 @@ export class Replication implements ReplicaDriver {
   /** What happened in this turn of the event loop is carried out, and leaves. The journal's flush follows. */
   endOfTurn(): void {
     if (this.#isClosed) return
-    if (this.#kept.length > 0) this.#receiveKept()
+    this.#inbox.receiveKept()
     if (this.#elections.hasDue) this.#elections.fill()
     this.#greetings.sendOn()
     this.#processDirty()
@@ -302,11 +310,11 @@ export class Replication implements ReplicaDriver {
       if (replica === undefined || replica.log !== log) continue
       // Raft must have given out whatever it is told about.
       if (replica.isDirty) this.process(replica)
-      this.#keepPromises(replica)
+      keepPromises(replica, this.#keep)
       replica.raft.durable(log.durableTerm, log.durableIndex)
       this.process(replica)
     }
-    if (!this.isAlone) this.#options.wantsFlush()
+    if (!this.isAlone) this.#wantsFlush()
   }
 
   /** Before a stop: leadership of all groups to others that are in sync. @param excluded brokers that must not get it */
@@ -348,8 +356,8 @@ export class Replication implements ReplicaDriver {
       electionsStarted: this.#electionsStarted,
       electionsWon: this.#electionsWon,
       messagesSent: this.#outbox.messagesSent,
-      messagesReceived: this.#messagesReceived,
-      strangers: this.#strangers.count,
+      messagesReceived: this.#inbox.messagesReceived,
+      strangers: this.#inbox.strangersCount,
       catchUpsWaiting: this.#catchUp.waitingCount,
     }
   }
@@ -357,7 +365,7 @@ export class Replication implements ReplicaDriver {
   // From replicas
 
   appended(): void {
-    this.#options.wantsFlush()
+    this.#wantsFlush()
   }
 
   changed(replica: Replica): void {
@@ -366,7 +374,12 @@ export class Replication implements ReplicaDriver {
   }
 
   campaign(replica: Replica): void {
+    if (this.#hasFailed || replica.isRemoved) {
+      replica.settleLeads()
+      return
+    }
     this.#elections.hurry(replica)
+    this.#wake()
     if (this.isAlone && replica.isDirty) this.process(replica)
   }
 
@@ -393,32 +406,13 @@ export class Replication implements ReplicaDriver {
 
   /**
    * One message of PeerKind.RAFT.
-   * @throws MalformedPeerBytes or MalformedFrame when it makes no sense
+   * @throws what isNonsense() when it makes no sense
    */
   receive(link: LinkInfo, reader: PeerReader): void {
     if (this.#isClosed || this.#hasFailed) return
-    const body = reader.rest()
-    reader = this.#reader.open(body, 0, body.length)
-    this.#messagesReceived += 1
-    const header = this.#header.read(reader)
-    if (header.kind === RaftKind.LEADS_END) {
-      this.#greetings.ended(link)
-      return
-    }
-    const { groupId, fromEpoch, toEpoch } = header
-    if (fromEpoch > DIRECTORY_EPOCH_MAX) throw new MalformedPeerBytes(`directory epoch ${fromEpoch}`)
-    if (shardOf(groupId, link.shardCount) !== link.shardId) return
-    const replica = this.#replicas.get(groupId)
-    if (replica === undefined) {
-      this.#strangers.keep(groupId, link, body, this.#options.clock.monotonicMs())
-      return
-    }
-    // Words to or from another data directory of either broker: that member is gone.
-    if (toEpoch !== directoryEpochOf(replica.raft.id)) return
-    this.#receive(replica, raftIdOf(link.nodeId, fromEpoch), link, reader)
+    this.#wake()
+    this.#inbox.receive(link, reader)
   }
-
-  readonly #reader = new PeerReader(Buffer.alloc(0))
 
   /** Both directions of a link stand: what was sent before may be lost. */
   peerUp(link: LinkInfo): void {
@@ -437,7 +431,7 @@ export class Replication implements ReplicaDriver {
       }
     }
     this.#greetings.begin(link, led, followed)
-    this.#options.wantsFlush()
+    this.#wantsFlush()
   }
 
   /** A link broke. */
@@ -482,64 +476,7 @@ export class Replication implements ReplicaDriver {
   /** The first sign of life of some shard. */
   peerHeard(): void {
     this.#elections.heard()
-    this.#options.wantsFlush()
-  }
-
-  #receive(replica: Replica, from: NodeId, link: LinkInfo, reader: PeerReader): void {
-    const { raft } = replica
-    const header = this.#header
-    const { kind, term } = header
-    // What was said in an earlier term leaves before we enter the next: afterwards it would look like a promise kept on.
-    if (replica.isDirty && term > raft.term) this.process(replica)
-    switch (kind) {
-      case RaftKind.STEPPED_DOWN:
-        if (raft.leaderId === from && raft.term === term) this.#leaveLeader(replica)
-        return
-      case RaftKind.AGAIN:
-        if (!raft.isLeader || raft.term !== term) return
-        this.#noteRefusal(replica, from)
-        // Whoever refuses is asked again now and then, not as soon as there is room on the link.
-        if (this.#refusals.has(replica, from)) raft.unreachable(from)
-        else this.#outbox.again(replica, from)
-        return
-      case RaftKind.APPEND:
-      case RaftKind.HEARTBEAT:
-      case RaftKind.SNAPSHOT:
-        this.#greetings.addressed(link, replica)
-        break
-      default:
-        break
-    }
-    const message =
-      kind === RaftKind.SNAPSHOT ? this.#snapshots.receive(header, link, reader) : readMessage(header, reader)
-    if (message === undefined) return
-    if (reader.hasMore) throw new MalformedPeerBytes(`${reader.left} bytes after a message`)
-    const logStartOffset = kind === RaftKind.APPEND ? header.logStartOffset : 0
-    if (message.type === 'append' && message.entries.length > 0) {
-      const fitting = this.#fitting(message)
-      if (fitting === undefined) {
-        this.#outbox.say(RaftKind.AGAIN, replica, from, term)
-        return
-      }
-      if (this.#options.appending !== undefined) this.#options.appending(bytesOf(fitting))
-      raft.receive(from, fitting)
-      // The payloads are views of a frame that ends with this call.
-      this.process(replica)
-      this.#leaderStart(replica, from, term, logStartOffset)
-      return
-    }
-    if (message.type === 'vote-request' && !message.transfer && this.#isBound(replica)) return
-    raft.receive(from, message)
-    this.#markDirty(replica)
-    this.#leaderStart(replica, from, term, logStartOffset)
-    if (message.type === 'append-reply' || message.type === 'heartbeat-reply') {
-      if (raft.isLeader && raft.term === term) {
-        raft.setReplyTag(from, this.#links!.defections(link.nodeId, link.shardId))
-        if (kind === RaftKind.APPEND_REPLY) this.#noteRefusal(replica, from)
-      }
-    } else if (message.type === 'vote-request' && !message.pre && raft.votedFor === from) {
-      this.#elections.voted(replica)
-    }
+    this.#wantsFlush()
   }
 
   /** The leader's log begins there: ours too, once that is committed here. */
@@ -558,56 +495,20 @@ export class Replication implements ReplicaDriver {
     return this.#options.clock.monotonicMs() < this.#graceUntilMs && !hasNoPast(replica)
   }
 
-  /** As many entries as the journal and the disk take now. */
-  #fitting(message: AppendMessage): AppendMessage | undefined {
-    const { entries } = message
-    const refuses = this.#options.refusesBatches?.() === true
-    let bytes = 0
-    let count = 0
-    for (const entry of entries) {
-      bytes += entry.bytes
-      if ((refuses && entry.kind === EntryKind.Batch) || this.#options.canAccept?.(bytes) === false) break
-      count += 1
-    }
-    if (count === entries.length) return message
-    return count === 0 ? undefined : { ...message, entries: entries.slice(0, count) }
-  }
-
-  /** By the message whose header was read last. */
-  #noteRefusal(replica: Replica, from: NodeId): void {
-    if (this.#refusals.note(replica, from, (this.#header.flags & REFUSES) !== 0)) this.#lookInSync(replica)
-  }
-
-  #receiveKept(): void {
-    const kept = this.#kept
-    this.#kept = []
-    for (const { link, bytes } of kept) {
-      // A link that broke meanwhile takes what it brought with it.
-      if (this.#links!.linkInfo(link.nodeId, link.shardId) !== link) continue
-      try {
-        this.receive(link, this.#keptReader.open(bytes, 0, bytes.length))
-      } catch (error) {
-        if (!(error instanceof Error) || error.name === 'InvariantViolation') throw error
-        this.#options.logger?.warn(`broker ${link.nodeId} sent what makes no sense: ${error.message}`)
-      }
-    }
-  }
-
-  readonly #keptReader = new PeerReader(Buffer.alloc(0))
-
   // Carrying out what a group wants
 
   #markDirty(replica: Replica): void {
     if (replica.isDirty) return
     replica.isDirty = true
     this.#dirty.push(replica)
-    this.#options.wantsFlush()
+    this.#wantsFlush()
   }
 
   /** Carries out what a group wants, until it wants nothing more. */
   process(replica: Replica): void {
     replica.isDirty = false
     if (replica.isRemoved || this.#hasFailed || this.#isClosed) return
+    this.#wake()
     const { raft, log } = replica
     this.#reads.sent(replica)
     if (log.firstIndex > raft.firstIndex) raft.trim(log.firstIndex)
@@ -632,7 +533,7 @@ export class Replication implements ReplicaDriver {
     if (hardState !== undefined) log.saveHardState(hardState.term, hardState.votedFor)
     for (const entry of ready.entries) write(replica, entry)
     if (hardState !== undefined || ready.entries.length > 0 || truncateFrom !== NO_INDEX || snapshot !== undefined) {
-      this.#options.wantsFlush()
+      this.#wantsFlush()
     }
     if (ready.sendNow.length > 0) this.#outbox.sendAll(replica, ready.sendNow)
     const loads = ready.loads.length > 0 ? [...ready.loads] : undefined
@@ -640,7 +541,7 @@ export class Replication implements ReplicaDriver {
     const commands = commitIndex > log.commitIndex ? takeCommands(replica, ready.committed, commitIndex) : undefined
     const promises = ready.sendWhenDurable.length > 0 ? [...ready.sendWhenDurable] : undefined
     // From here on others are called.
-    if (promises !== undefined) this.#promise(replica, promises)
+    if (promises !== undefined) makePromises(replica, promises, this.#keep)
     if (commitIndex > log.commitIndex) this.#commit(replica, commitIndex, commands)
     if (roleChanged) this.#roleChanged(replica)
     if (membershipChanged) {
@@ -652,37 +553,7 @@ export class Replication implements ReplicaDriver {
     if (loads !== undefined) for (const { to, firstIndex } of loads) this.#catchUp.request(replica, to, firstIndex)
   }
 
-  /** Sends what is on our disk already, and keeps the rest until it is. */
-  #promise(replica: Replica, envelopes: readonly Envelope[]): void {
-    const { log } = replica
-    const sequence = log.roundSequence
-    if (sequence <= log.journaledSequence) {
-      for (const envelope of envelopes) this.#keep(replica, envelope)
-      return
-    }
-    replica.promises ??= []
-    for (const envelope of envelopes) {
-      const last = replica.promises.at(-1)
-      // Several appends of one round are acknowledged by one message.
-      if (last !== undefined && last.sequence === sequence && isLaterAck(last.envelope, envelope))
-        last.envelope = envelope
-      else replica.promises.push({ sequence, envelope })
-    }
-  }
-
-  #keepPromises(replica: Replica): void {
-    const { promises, log } = replica
-    if (promises === undefined) return
-    let count = 0
-    while (count < promises.length && promises[count]!.sequence <= log.journaledSequence) count += 1
-    if (count === 0) return
-    // Taken out first: our own vote may lead to new ones.
-    const kept = promises.splice(0, count)
-    if (promises.length === 0) replica.promises = undefined
-    for (const { envelope } of kept) this.#keep(replica, envelope)
-  }
-
-  #keep(replica: Replica, envelope: Envelope): void {
+  readonly #keep: Keep = (replica, envelope) => {
     if (envelope.to === replica.raft.id) replica.raft.receive(replica.raft.id, envelope.message)
     else this.#outbox.send(replica, envelope.to, envelope.message, NO_PAYLOADS)
   }
@@ -697,7 +568,7 @@ export class Replication implements ReplicaDriver {
     raft.loaded(to, loaded?.entries ?? [])
     this.process(replica)
     this.#outbox.loaded = outer
-    this.#options.wantsFlush()
+    this.#wantsFlush()
   }
 
   // Committing
@@ -762,6 +633,9 @@ export class Replication implements ReplicaDriver {
     this.#elections.roleChanged(replica)
     this.#transfers.roleChanged(replica)
     if (!raft.isLeader) owner.following?.(raft.leaderId)
+    if (!raft.isContradicted || replica.isContradictionSaid) return
+    replica.isContradictionSaid = true
+    owner.contradicted?.(raft.leaderId)
   }
 
   #campaign(replica: Replica, force: boolean): void {
@@ -812,17 +686,42 @@ export class Replication implements ReplicaDriver {
 
   // Time
 
-  #scheduleTick(): void {
-    this.#timer = this.#options.clock.after(TICK_MS, () => {
-      if (this.#isClosed) return
-      this.#scheduleTick()
-      this.#tick()
-    })
+  #wantsFlush(): void {
+    this.#wake()
+    this.#options.wantsFlush()
+  }
+
+  /** Something happened: ticks come until one finds that nothing is under way and nothing waits for its time. */
+  #wake(): void {
+    if (this.#timer !== undefined || this.isAlone || this.#isClosed || this.#hasFailed) return
+    this.#timer = this.#options.clock.after(TICK_MS, this.#onTimer)
+  }
+
+  readonly #onTimer = (): void => {
+    this.#timer = undefined
+    if (this.#isClosed || this.#hasFailed) return
+    this.#tick()
+    if (this.#hasTimedWork) this.#wake()
+  }
+
+  get #hasTimedWork(): boolean {
+    return (
+      this.#awake.size > 0 ||
+      this.#elections.isWaiting ||
+      this.#greetings.isBusy ||
+      this.#reconcile.pendingCount > 0 ||
+      this.#reads.isWaiting ||
+      this.#transfers.isWaiting ||
+      this.#catchUp.waitingCount > 0 ||
+      this.#snapshots.isWaiting ||
+      this.#refusals.isWaiting ||
+      this.#inbox.strangersCount > 0 ||
+      this.#outbox.isWaiting
+    )
   }
 
   /** A tick that comes late counts once. */
   #tick(): void {
-    if (this.#hasFailed) return
     this.#ticks += 1
     for (const replica of this.#awake) {
       replica.raft.tick()
@@ -838,8 +737,8 @@ export class Replication implements ReplicaDriver {
     this.#catchUp.pump()
     this.#snapshots.tick()
     this.#refusals.tick()
-    this.#strangers.tick(this.#options.clock.monotonicMs())
-    if (this.#elections.hasDue || this.#greetings.isBusy || this.#snapshots.sendingCount > 0) this.#options.wantsFlush()
+    this.#inbox.tick()
+    if (this.#elections.hasDue || this.#greetings.isBusy || this.#snapshots.sendingCount > 0) this.#wantsFlush()
   }
 
   /** The journal takes nothing any more: this shard neither leads nor follows from now on. */
@@ -851,36 +750,12 @@ export class Replication implements ReplicaDriver {
       if (replica.ledTerm >= 0) this.#outbox.sayStepDown(replica)
       replica.ledTerm = -1
       replica.unserve()
+      replica.settleLeads()
       this.#reads.abandon(replica)
       this.#transfers.forget(replica)
       replica.promises = undefined
     }
     for (const { owner } of this.#replicas.values()) owner.following?.(NOBODY)
-    this.#options.wantsFlush()
+    this.#wantsFlush()
   }
-}
-
-function isLaterAck(earlier: Envelope, later: Envelope): boolean {
-  const [one, other] = [earlier.message, later.message]
-  return (
-    one.type === 'append-reply' &&
-    other.type === 'append-reply' &&
-    earlier.to === later.to &&
-    one.term === other.term &&
-    one.index <= other.index
-  )
-}
-
-/** What we still owed a leader that we do not follow any more: it would count us as its follower again. */
-function dropAcks(replica: Replica, leader: NodeId): void {
-  const { promises } = replica
-  if (promises === undefined) return
-  const kept = promises.filter(({ envelope }) => envelope.to !== leader || envelope.message.type !== 'append-reply')
-  replica.promises = kept.length === 0 ? undefined : kept
-}
-
-function bytesOf({ entries }: AppendMessage): number {
-  let bytes = 0
-  for (const entry of entries) bytes += entry.bytes
-  return bytes
 }

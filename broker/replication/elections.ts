@@ -62,6 +62,11 @@ export class Elections {
     return this.#standing.size
   }
 
+  /** Some group waits for its time; stranded ones wait for somebody to be heard. */
+  get isWaiting(): boolean {
+    return this.#later.size > 0 || this.#due.length > 0 || this.#standing.size > 0
+  }
+
   get hasDue(): boolean {
     return this.#due.length > 0
   }

@@ -7,14 +7,14 @@ import type { FrameMemory } from '../net/connection.ts'
 import type { StreamSocket, StreamSocketEvents } from '../net/stream-socket.ts'
 import { type ChunkPool, FrameReader, FrameWriter, payloadBytesMax, type SealedFrame } from './frame.ts'
 import { HANDSHAKE_BYTES_MAX } from './link-handshake.ts'
-import { MalformedPeerBytes, MESSAGE_HEADER_BYTES, PeerReader, type PeerWriter } from './peer-wire.ts'
+import { isNonsense, MalformedPeerBytes, MESSAGE_HEADER_BYTES, PeerReader, type PeerWriter } from './peer-wire.ts'
 
 export interface ConnectionListener {
   /** Bytes came in, whatever they are. */
   touched?(): void
   /** A sound frame begins. */
   frame?(defections: number): void
-  /** A thrown error cuts the connection, an InvariantViolation passes through. */
+  /** What isNonsense() cuts the connection, any other error passes through. */
   message(kind: number, reader: PeerReader): void
   /** Once, unless destroy() was called: undefined when the other side just closed. */
   ended(error: Error | undefined): void
@@ -122,7 +122,7 @@ export class PeerConnection implements StreamSocketEvents {
     try {
       this.#frames.read(bytes)
     } catch (error) {
-      if (!(error instanceof Error) || error.name === 'InvariantViolation') throw error
+      if (!isNonsense(error)) throw error
       this.cut(error)
     }
     return this.isOpen

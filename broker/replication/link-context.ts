@@ -21,10 +21,13 @@ export class LinkContext implements ConnectionContext {
   readonly queueBytesMax: number
   readonly chunks = new ChunkPool()
   readonly allocateFrame: ((bytes: number) => FrameMemory | undefined) | undefined
+  /** A ping came: ours may leave with its answer. Set by links.ts. */
+  pinged: () => void = () => {}
   readonly #environment: Environment
   readonly #complainedMs = new Map<string, number>()
   #dirty: PeerConnection[] = []
   #isFlushDue = false
+  #isRound = false
   #connectionNumber = 0
   #tag = 0
 
@@ -67,11 +70,19 @@ export class LinkContext implements ConnectionContext {
 
   dirty(connection: PeerConnection): void {
     this.#dirty.push(connection)
-    if (this.#isFlushDue) return
+    if (this.#isFlushDue || this.#isRound) return
     this.#isFlushDue = true
     const { wantsFlush } = this.options
     if (wantsFlush === undefined) this.clock.soon(() => this.flush())
     else this.options.wantsFlush?.()
+  }
+
+  /** What is written during the call leaves at its end: a round of pings needs no turn's end of the shard. */
+  round(write: () => void): void {
+    this.#isRound = true
+    write()
+    this.#isRound = false
+    this.flush()
   }
 
   /** Sends what was gathered, in the order in which the connections were first written to. */

@@ -7,9 +7,11 @@
 // What the leader may conclude from a pong. The ping left at t by the leader's clock, or later. It was heard after t, so the follower's
 // silence cannot have lasted silenceMs before t + silenceMs by the follower's clock. Monotonic clocks run apart by CLOCK_DRIFT_MAX at
 // most, so by the leader's clock the promise holds until t + silenceMs * (1 - CLOCK_DRIFT_MAX). The follower judges silence in running
-// time (link-liveness.ts), of which never more passes than of its real time, and starts to count after it has heard: both make
+// time (links.ts), of which never more passes than of its real time, and starts to count after it has heard: both make
 // it keep the promise longer, never shorter. Only the stall of the follower lengthens; the leader counts in real time, so its own
-// stall ends the lease. How long ping and pong took does not matter, because the count begins when the ping was written.
+// stall ends the lease. How long ping and pong took does not matter, because the count begins when the ping was written: so a pong may
+// wait over there for the next frame. With pings every 100 ms the newest answered one is 200 ms old at most where all is well, and a lease never
+// has less than 475 of its 675 ms left.
 //
 // One promise for many groups. The promise is about following: a follower that stops following in one group (a vote after silence, a
 // newer term, a hand-over) still answers pings for the others. So it counts its defections. Every frame carries the number; a

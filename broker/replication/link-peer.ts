@@ -64,7 +64,8 @@ export class Peer implements LinkHost {
         this.#retired.splice(retiredAt, 1)
       }
       if (this.#incarnation !== undefined) {
-        if (directoryId !== this.#directoryId && this.isAlive) {
+        const isOther = directoryId !== this.#directoryId || (!isAnswer && this.#isLinkedElsewhere(who.address))
+        if (isOther && this.isAlive) {
           this.#claimed(who, host)
           return false
         }
@@ -78,6 +79,17 @@ export class Peer implements LinkHost {
     this.#hasShards(shardCount)
     if (who.address.port > 0) this.#ownAddress = who.address
     return true
+  }
+
+  /**
+   * A process with a copy of the data directory, at another address. The one that is there is believed as long as it is linked: a process
+   * that came in its place has seen its connections closed, or falls silent.
+   */
+  #isLinkedElsewhere({ host, port }: PeerAddress): boolean {
+    const own = this.#ownAddress
+    if (own === undefined || port === 0 || (own.host === host && own.port === port)) return false
+    for (const { info } of this.links.values()) if (info !== undefined) return true
+    return false
   }
 
   refused({ code, message, refusal }: DialFailure, host: string, shard: number): void {

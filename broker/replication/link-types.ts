@@ -57,8 +57,8 @@ export interface LinksOptions {
   /** Bytes that may wait for one link's socket before begin() refuses; default 8 MiB. */
   readonly queueBytesMax?: number
   /**
-   * A message, in the order of sending; the bytes are valid during the call. Called between up() and down() of its link only. A thrown
-   * error (MalformedPeerBytes for what makes no sense) cuts the connection, except for an InvariantViolation, which passes through.
+   * A message, in the order of sending; the bytes are valid during the call. Called between up() and down() of its link only. When it throws
+   * what makes no sense (isNonsense(): MalformedPeerBytes and its like), the connection is cut; any other error passes through.
    */
   receive(link: LinkInfo, kind: number, reader: PeerReader): void
   /**
@@ -154,7 +154,7 @@ export interface LinkStats {
   readonly receivedFrames: number
   /** Not taken by the socket yet. */
   readonly queuedBytes: number
-  /** Of the newest ping; NaN before the first. */
+  /** Of the newest ping; NaN before the first. The answer may have waited over there for a frame to leave with, an interval of pings at most. */
   readonly rttMs: number
   readonly connects: number
 }

@@ -57,7 +57,11 @@ export class Link {
   #readyFor = 0
   #info: LinkInfo | undefined
   #wasHeard = false
+  #heardMs = 0
   #silentForMs = 0
+  /** Ping that waits for its answer; 0: none. */
+  #unanswered = 0
+  #hasAnswered = false
   #unpairedMs = 0
   #wireDefections = -1
   #ownDefections: number
@@ -106,6 +110,7 @@ export class Link {
       return undefined
     }
     this.#isNumberUsed = true
+    if (this.#unanswered !== 0) this.#answer()
     return out.begin(kind)
   }
 
@@ -146,25 +151,26 @@ export class Link {
     if (!isOver) this.#dial = dial
   }
 
+  /** Asks, and says what it was asked. */
   ping(): void {
     if (this.#info === undefined) return
+    if (this.#unanswered !== 0) this.#answer()
     this.#write(LinkKind.PING, this.lease.ping(this.#context.clock.monotonicMs()))
   }
 
   /**
-   * Some running time has passed.
-   * @returns true when the silence may have lasted long enough, to be confirmed by isSilent()
+   * Some running time has passed since the last call.
+   * @returns running time that is left before this is silence, 0 when confirmSilence() is to be called, Infinity when nobody is there
    */
-  passed(runningMs: number): boolean {
+  passed(runningMs: number, nowMs: number): number {
     if (this.#info === undefined) this.#unpaired(runningMs)
     if (this.#wasHeard) {
       this.#wasHeard = false
-      this.#silentForMs = 0
-      return false
+      this.#silentForMs = Math.min(runningMs, nowMs - this.#heardMs)
+    } else {
+      this.#silentForMs += runningMs
     }
-    if (!this.isAlive) return false
-    this.#silentForMs += runningMs
-    return this.#silentForMs >= this.#context.silenceMs
+    return this.isAlive ? Math.max(0, this.#context.silenceMs - this.#silentForMs) : Number.POSITIVE_INFINITY
   }
 
   /** Asked after what waited in the sockets was read. */
@@ -194,7 +200,7 @@ export class Link {
     this.#inNumber = hello.connectionNumber
     connection.listener = {
       touched: () => {
-        if (this.#info !== undefined) this.#wasHeard = true
+        if (this.#info !== undefined) this.#heard()
       },
       frame: (defections) => this.#sawDefections(defections),
       message: (kind, reader) => this.#received(kind, reader),
@@ -391,7 +397,7 @@ export class Link {
     if (!isPaired || this.#info !== undefined || this.#outWho === undefined) return
     this.#info = infoOf(this.#outWho)
     this.#wantsRoom = false
-    this.#wasHeard = true
+    this.#heard()
     const { options } = this.#context
     this.ping()
     if (!this.isAlive) {
@@ -406,10 +412,18 @@ export class Link {
     if (info === undefined) return
     this.#unpairedMs = 0
     this.#info = undefined
+    // It may be another process that is there next, which has not asked this.
+    this.#unanswered = 0
+    this.#hasAnswered = false
     this.#context.options.down(info)
   }
 
   // What comes in
+
+  #heard(): void {
+    this.#wasHeard = true
+    this.#heardMs = this.#context.clock.monotonicMs()
+  }
 
   #sawDefections(defections: number): void {
     if (defections === this.#wireDefections) return
@@ -430,10 +444,27 @@ export class Link {
     }
     const number = reader.u32()
     if (kind === LinkKind.PING) {
-      if (info !== undefined) this.#write(LinkKind.PONG, number)
+      if (info !== undefined) this.#pinged(number)
     } else if (kind !== LinkKind.PONG || !this.lease.pong(number, this.#context.clock.monotonicMs())) {
       throw new MalformedPeerBytes(`a message of kind ${kind} that makes no sense here`)
     }
+  }
+
+  /**
+   * The answer leaves with whatever we say next to this shard, a ping of ours at the latest: so an idle pair of shards needs one frame in
+   * each direction per interval. Only the first ping of a pairing is answered at once, since no earlier lease is there to bridge the time.
+   */
+  #pinged(number: number): void {
+    this.#unanswered = number
+    this.#context.pinged()
+    if (this.#unanswered !== 0 && !this.#hasAnswered) this.#answer()
+  }
+
+  #answer(): void {
+    const number = this.#unanswered
+    this.#unanswered = 0
+    this.#hasAnswered = true
+    this.#write(LinkKind.PONG, number)
   }
 
   #write(kind: number, number: number): void {

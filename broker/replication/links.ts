@@ -4,9 +4,13 @@
 // broker: process, address), link-dial.ts and link-handshake.ts (introductions), link-connection.ts and frame.ts (bytes),
 // link-lease.ts (what a pong is worth), link-probe.ts (questions to strangers).
 //
-// Silence is judged in running time. A tick that comes late says that our own loop stood still, and what the others sent meanwhile
-// lies unread in the sockets: so a tick adds two intervals at most, and whoever then seems to have been silent for too long is judged
-// only after the loop has read what there was to read (Clock.soon() runs behind the sockets' turn).
+// Rounds. A shard pings all its links at the same time. When a ping comes in and our own round is due within half an interval, it is
+// held at once: ours leave with the answers, and after a few intervals all shards of the cluster, whoever is first, have
+// their rounds together. An idle pair of shards then costs one frame in each direction per interval, and a shard few wakes.
+//
+// Silence is judged in running time. A round that comes late says that our own loop stood still, and what the others sent meanwhile
+// lies unread in the sockets: so it adds half an interval more than was intended at most, and whoever then seems to have been silent
+// for too long is judged only after the loop has read what there was to read (Clock.soon() runs behind the sockets' turn).
 
 import { invariant } from '../../protocol/invariant.ts'
 import type { Timer } from '../environment.ts'
@@ -69,10 +73,11 @@ export class Links implements ShardLinks {
   readonly #strangers = new Map<PeerConnection, Timer>()
   readonly #prober: Prober
   readonly #desk: ProbeDesk
-  readonly #tickMs: number
-  #tickTimer: Timer
-  #tickedMs: number
-  #isPingDue = false
+  /** The next round; undefined while there is nobody to ping. */
+  #timer: Timer | undefined
+  #roundMs = 0
+  /** From the last round to the next. */
+  #delayMs = 0
   #defections = 0
   #isClosed = false
 
@@ -88,9 +93,7 @@ export class Links implements ShardLinks {
     )
     this.#prober = new Prober(context)
     this.#desk = new ProbeDesk(context)
-    this.#tickMs = context.pingMs / 2
-    this.#tickedMs = context.clock.monotonicMs()
-    this.#tickTimer = context.clock.after(this.#tickMs, this.#tick)
+    context.pinged = () => this.#pinged()
   }
 
   setPeers(peers: readonly { readonly nodeId: number; readonly host: string; readonly port: number }[]): void {
@@ -196,7 +199,7 @@ export class Links implements ShardLinks {
   close(): void {
     if (this.#isClosed) return
     this.#isClosed = true
-    this.#tickTimer.cancel()
+    this.#timer?.cancel()
     this.#prober.close()
     this.#desk.close()
     for (const [connection, timer] of this.#strangers) {
@@ -217,6 +220,7 @@ export class Links implements ShardLinks {
     if (peer === undefined) {
       peer = new Peer(this.#context, nodeId, this.#nextDefections)
       this.#peers.set(nodeId, peer)
+      if (this.#timer === undefined) this.#schedule(this.#context.clock.monotonicMs(), this.#context.pingMs)
     }
     return peer
   }
@@ -228,29 +232,51 @@ export class Links implements ShardLinks {
 
   // Time
 
-  readonly #tick = (): void => {
-    const nowMs = this.#context.clock.monotonicMs()
-    const runningMs = Math.min(nowMs - this.#tickedMs, 2 * this.#tickMs)
-    this.#tickedMs = nowMs
-    this.#tickTimer = this.#context.clock.after(this.#tickMs, this.#tick)
-    this.#isPingDue = !this.#isPingDue
-    const silent: Link[] = []
-    for (const peer of [...this.#peers.values()]) {
+  #schedule(nowMs: number, delayMs: number): void {
+    this.#timer?.cancel()
+    this.#roundMs = nowMs
+    this.#delayMs = delayMs
+    this.#timer = this.#context.clock.after(delayMs, this.#onTimer)
+  }
+
+  readonly #onTimer = (): void => {
+    this.#timer = undefined
+    this.#context.round(this.#round)
+  }
+
+  #pinged(): void {
+    if (this.#context.clock.monotonicMs() - this.#roundMs >= this.#context.pingMs / 2) this.#context.round(this.#round)
+  }
+
+  readonly #round = (): void => {
+    const { clock, pingMs } = this.#context
+    const nowMs = clock.monotonicMs()
+    const runningMs = Math.min(nowMs - this.#roundMs, this.#delayMs + pingMs / 2)
+    let silent: Link[] | undefined
+    let delayMs = pingMs
+    for (const peer of this.#peers.values()) {
       let isKept = peer.isListed
-      for (const link of [...peer.links.values()]) {
-        if (link.passed(runningMs)) silent.push(link)
-        if (this.#isPingDue) link.ping()
+      for (const link of peer.links.values()) {
+        const leftMs = link.passed(runningMs, nowMs)
+        if (leftMs === 0) {
+          silent ??= []
+          silent.push(link)
+        } else if (leftMs < delayMs) {
+          delayMs = Math.ceil(leftMs)
+        }
+        link.ping()
         link.maintain()
         isKept ||= link.hasConnection || link.isAlive
       }
-      if (!isKept) {
-        this.#peers.delete(peer.nodeId)
-        peer.remove()
-      }
+      if (isKept) continue
+      this.#peers.delete(peer.nodeId)
+      peer.remove()
     }
-    if (silent.length === 0) return
-    this.#context.clock.soon(() => {
-      for (const link of silent) if (!this.#isClosed) link.confirmSilence()
+    if (this.#peers.size > 0) this.#schedule(nowMs, delayMs)
+    if (silent === undefined) return
+    const judged = silent
+    clock.soon(() => {
+      for (const link of judged) if (!this.#isClosed) link.confirmSilence()
     })
   }
 

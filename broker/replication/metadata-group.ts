@@ -32,6 +32,8 @@ export interface MetadataPublisher {
   leading(): void
   /** @param leader broker id, -1 while none is known */
   following(leader: number): void
+  /** The leader's log has something else where ours is committed. @param leader broker id */
+  contradicted(leader: number): void
   inSyncChanged(): void
 }
 
@@ -109,6 +111,10 @@ export class MetadataGroup implements ReplicaOwner, MetadataLog {
     await this.#publisher.appliedElsewhere(lastIndex)
   }
 
+  async confirm(): Promise<boolean> {
+    return this.isActive && (await this.#replica?.confirm()) === true
+  }
+
   // From the replica
 
   /** A committed command; some come again after a snapshot that has them. @throws OperatorError for a newer command */
@@ -163,6 +169,10 @@ export class MetadataGroup implements ReplicaOwner, MetadataLog {
     this.#leader = leader < 0 ? -1 : brokerOf(leader)
     this.#giveUp(() => new NotController())
     this.#publisher.following(this.#leader)
+  }
+
+  contradicted(leader: number): void {
+    this.#publisher.contradicted(brokerOf(leader))
   }
 
   inSyncChanged(_brokerIds: readonly number[]): void {

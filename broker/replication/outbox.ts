@@ -103,6 +103,10 @@ export class Outbox {
     refused.replicas.set(replica, to)
   }
 
+  get isWaiting(): boolean {
+    return this.#refused.size > 0
+  }
+
   hasRefused(link: LinkInfo): boolean {
     return this.#refused.has(keyOf(link))
   }

@@ -3,6 +3,9 @@
 // Header: u8 kind, three bytes 0, u32 length of the body. All numbers are little-endian; offsets, indexes and times are doubles, exact
 // up to 2^53. Another process wrote what a PeerReader reads, so it believes no length before it has compared it.
 
+import { MalformedFrame } from '../../protocol/reader.ts'
+import { MalformedMembership } from '../raft/membership.ts'
+
 /** What a message is. The numbers are part of the protocol: a new meaning takes a new number. */
 export const PeerKind = {
   /** Raft messages of many groups. */
@@ -27,6 +30,14 @@ export class MalformedPeerBytes extends Error {
     super(message)
     this.name = 'MalformedPeerBytes'
   }
+}
+
+/**
+ * Whether an error says that a peer's bytes make no sense, which costs the peer its connection. Everything else that is thrown while a message is
+ * dealt with is ours, or the operator's, and must stop the broker: state may have been changed by half.
+ */
+export function isNonsense(error: unknown): error is Error {
+  return error instanceof MalformedPeerBytes || error instanceof MalformedFrame || error instanceof MalformedMembership
 }
 
 /** Fills one message; end() closes it. Every method but end() and cancel() returns the writer itself. */

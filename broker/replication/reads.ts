@@ -33,6 +33,10 @@ export class Reads {
     this.#host = host
   }
 
+  get isWaiting(): boolean {
+    return this.#open.size > 0
+  }
+
   confirm(replica: Replica): Promise<boolean> {
     if (!replica.isServing) return NO
     if (this.#host.hasLease(replica)) return YES

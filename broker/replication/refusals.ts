@@ -18,6 +18,10 @@ export class Refusals {
     this.#probe = probe
   }
 
+  get isWaiting(): boolean {
+    return this.#members.size > 0
+  }
+
   has(replica: Replica, id: NodeId): boolean {
     return this.#members.get(replica)?.has(id) === true
   }

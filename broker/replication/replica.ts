@@ -53,6 +53,11 @@ export interface ReplicaOwner {
    * never see the one that moved the log start. Committed there, and perhaps not known to be committed here yet.
    */
   leaderStart?(offset: number): void
+  /**
+   * Follower: the leader has something else where the log here is committed (Raft.isContradicted). Nothing of it may be served any more.
+   * Said once; who takes over from that leader says nothing new.
+   */
+  contradicted?(leader: NodeId): void
   /** Leader: these brokers hold what is committed and are alive, this one among them. */
   inSyncChanged?(brokerIds: readonly number[]): void
   /** Leader: the membership is what retarget() asked for, and committed. Said again by each new leader. */
@@ -102,6 +107,8 @@ export class Replica {
   isDirty = false
   /** @internal Given up by the driver: nothing is to be done for it any more. */
   isRemoved = false
+  /** @internal The owner has heard that the log is contradicted. */
+  isContradictionSaid = false
   /** @internal Commands were handed to the owner up to here. */
   appliedIndex: LogIndex
   /** @internal Promises that wait for the disk, oldest first. */
@@ -146,7 +153,7 @@ export class Replica {
   /** It leads, or led last while no newer leader is known: what it knows to be committed may be read. */
   get canServeReads(): boolean {
     if (this.#isServing && this.raft.isLeader) return true
-    return this.servedTerm === this.raft.term && this.raft.leaderId === NOBODY
+    return this.servedTerm === this.raft.term && this.raft.leaderId === NOBODY && !this.raft.isContradicted
   }
 
   get role(): Role {
@@ -176,7 +183,7 @@ export class Replica {
   /** This replica is a member that stores the records, so that what it holds may be read. */
   get holdsRecords(): boolean {
     const { raft } = this
-    return raft.membership.isMember(raft.id) && !raft.isWitness(raft.id)
+    return raft.membership.isMember(raft.id) && !raft.isWitness(raft.id) && !raft.isContradicted
   }
 
   /** Of a leader: what it knows of a member. */
@@ -213,7 +220,7 @@ export class Replica {
     return this.#driver.transfer(this, to)
   }
 
-  /** Stands for election; resolves when this replica leads and serves, which may be never. */
+  /** Stands for election; resolves when this replica leads and serves, or is removed, or its disk has failed. Without a quorum that may be never. */
   lead(): Promise<void> {
     return new Promise((resolve) => {
       this.#leads ??= []
@@ -261,6 +268,11 @@ export class Replica {
     this.#isServing = true
     this.servedTerm = this.raft.term
     this.owner.leading()
+    this.settleLeads()
+  }
+
+  /** @internal Whoever waits for it to lead waits no longer: it does, or it never will. */
+  settleLeads(): void {
     const leads = this.#leads
     this.#leads = undefined
     if (leads !== undefined) for (const resolve of leads) resolve()

@@ -72,6 +72,10 @@ export class Snapshots {
     this.#host = host
   }
 
+  get isWaiting(): boolean {
+    return this.#sending.length > 0 || this.#arriving.size > 0
+  }
+
   get sendingCount(): number {
     return this.#sending.length
   }

@@ -27,6 +27,8 @@ interface Drain {
   readonly excluded: readonly number[]
   readonly endMs: number
   running: number
+  /** Handed over to whom still needs us for its first commit: with two replicas nobody else can help it to serve. */
+  readonly leaving: Set<Replica>
   resolve(): void
 }
 
@@ -37,6 +39,10 @@ export class Transfers {
 
   constructor(host: TransfersHost) {
     this.#host = host
+  }
+
+  get isWaiting(): boolean {
+    return this.#open.size > 0 || this.#drain !== undefined
   }
 
   /** @returns whether that member leads now */
@@ -50,14 +56,24 @@ export class Transfers {
     return promise
   }
 
-  /** Hands over every group, to whoever is in sync and not of an excluded broker; resolves when that is done or the time is up. */
+  /**
+   * Hands over every group, to whoever is in sync and not of an excluded broker; resolves when the new leaders serve, as far as they can
+   * without us, or the time is up.
+   */
   all(replicas: Iterable<Replica>, excluded: readonly number[], budgetMs: number): Promise<void> {
     const led: Replica[] = []
     for (const replica of replicas) if (replica.raft.isLeader && replica.memberIds.length > 1) led.push(replica)
     if (led.length === 0) return Promise.resolve()
     return new Promise((resolve) => {
       this.#drain?.resolve()
-      this.#drain = { replicas: led, excluded, endMs: this.#host.nowMs() + budgetMs, running: 0, resolve }
+      this.#drain = {
+        replicas: led,
+        excluded,
+        endMs: this.#host.nowMs() + budgetMs,
+        running: 0,
+        leaving: new Set(),
+        resolve,
+      }
       this.#drainOn()
     })
   }
@@ -97,13 +113,16 @@ export class Transfers {
       const to = this.#heirOf(replica, drain.excluded)
       if (to === undefined) continue
       drain.running += 1
-      const ended = (): void => {
+      const ended = (isDone: boolean): void => {
         drain.running -= 1
+        if (isDone) drain.leaving.add(replica)
         if (this.#drain === drain) this.#drainOn()
       }
       void this.begin(replica, to).then(ended)
     }
-    if (drain.replicas.length > 0 || (drain.running > 0 && this.#host.nowMs() < drain.endMs)) return
+    for (const replica of drain.leaving) if (!mayBeNeeded(replica)) drain.leaving.delete(replica)
+    const isBusy = drain.running > 0 || drain.leaving.size > 0
+    if (drain.replicas.length > 0 || (isBusy && this.#host.nowMs() < drain.endMs)) return
     this.#drain = undefined
     drain.resolve()
   }
@@ -121,4 +140,9 @@ export class Transfers {
     }
     return heir
   }
+}
+
+/** It follows a leader of which nothing is committed yet, as far as is known here. */
+function mayBeNeeded({ raft, isRemoved }: Replica): boolean {
+  return !isRemoved && raft.leaderId !== NOBODY && !raft.isLeader && raft.termAt(raft.commitIndex) !== raft.term
 }

@@ -2,6 +2,8 @@
 //
 // One per shard, touched only from its thread. Request and response travel encoded as clients encode them, with the call they belong to. What
 // changes the cluster is asked of the controller: every shard asks shard 0 of its broker, and that one the broker that leads group 0.
+// Inside a broker what is open is bounded by the requests that clients have open. Between brokers it has bounds here, and whoever is refused
+// for one sees a broker that cannot be reached.
 
 import { decoder, encoder } from '../../protocol/compile.ts'
 import { Reader } from '../../protocol/reader.ts'
@@ -47,7 +49,29 @@ interface Asked {
   readonly shardId: number
 }
 
+/** What goes on between this shard and one shard of another broker. */
+interface Peer {
+  /** Questions asked there that have no answer yet. */
+  openCount: number
+  /** Questions from there that are at work, or whose answers have not left. */
+  servedCount: number
+  /** Answers that found their link full, in order. */
+  readonly unsent: PeerAnswer[]
+  unsentBytes: number
+}
+
+interface PeerAnswer {
+  /** The question came over it. */
+  readonly link: LinkInfo
+  readonly id: number
+  readonly life: number
+  readonly status: number
+  readonly bytes: Uint8Array
+}
+
 const NOT_HERE: unique symbol = Symbol('the controller is elsewhere')
+
+const NO_BYTES = new Uint8Array(0)
 
 /** Flags of an ASK. */
 const FOR_CONTROLLER = 1
@@ -55,19 +79,37 @@ const FOR_CONTROLLER = 1
 const FAILED = 0
 const ANSWERED = 1
 const ELSEWHERE = 2
+/** Not served, or the answer found no room: the asker takes it for a broker that cannot be reached. */
+const REFUSED = 3
 
 /** How long a change of the cluster waits for a controller. */
 const CONTROLLER_WAIT_MS = 4000
 const CONTROLLER_LOOK_MS = 25
 /** No broker takes longer to answer another one. */
 const PEER_ANSWER_MS_MAX = 35_000
-/** How often an answer that found its link full looks for room. */
+/** Requests that may wait for a controller on this shard: without one, clients that ask again and again must not add up. */
+const CONTROLLER_WAITS_MAX = 1000
+/** Questions open to one shard of another broker: far more than a broker that answers ever has, few enough to be forgotten at once. */
+const OPEN_TO_PEER_MAX = 256
+/** Questions of one shard of another broker at work here. Twice what it may have open, as those it gave up are at work still. */
+const SERVED_FOR_PEER_MAX = 2 * OPEN_TO_PEER_MAX
+/** Bytes of answers that wait for room in one link; a single one may be larger. */
+const UNSENT_BYTES_MAX = 8 << 20
+/** How often answers that found their link full look for room, all of a shard together. */
 const ROOM_LOOK_MS = 10
+/** Of an error's text: its sense is at the beginning. */
+const FAILURE_CHARACTERS_MAX = 1000
 
 export class Asks {
   readonly #options: AsksOptions
   readonly #clock: Clock
   readonly #asked = new Map<number, Asked>()
+  /** By broker and shard; those once met are few and stay. */
+  readonly #peers = new Map<string, Peer>()
+  #unsentCount = 0
+  #controllerWaits = 0
+  /** Ends when all who wait for a controller look again. */
+  #controllerLook: Promise<void> | undefined
   /** Tells what this process asks other brokers from what its predecessor asked. */
   readonly #life: number
 
@@ -125,9 +167,22 @@ export class Asks {
           throw error
         }
       }
-      if (this.#clock.monotonicMs() >= endMs) return NOT_HERE
-      await new Promise<void>((resolve) => this.#clock.after(CONTROLLER_LOOK_MS, resolve))
+      if (this.#clock.monotonicMs() >= endMs || this.#controllerWaits >= CONTROLLER_WAITS_MAX) return NOT_HERE
+      this.#controllerWaits++
+      await this.#nextControllerLook()
+      this.#controllerWaits--
     }
+  }
+
+  /** One timer for all who wait. */
+  #nextControllerLook(): Promise<void> {
+    this.#controllerLook ??= new Promise((resolve) => {
+      this.#clock.after(CONTROLLER_LOOK_MS, () => {
+        this.#controllerLook = undefined
+        resolve()
+      })
+    })
+    return this.#controllerLook
   }
 
   #askShard(shardId: number, api: AnyApi, call: CallContext, request: unknown, flags: number) {
@@ -151,6 +206,8 @@ export class Asks {
   }
 
   #askPeer(nodeId: number, shardId: number, api: AnyApi, call: CallContext, request: unknown, flags: number) {
+    const peer = this.#peer(nodeId, shardId)
+    if (peer.openCount >= OPEN_TO_PEER_MAX) return Promise.reject(new BrokerUnreachable(nodeId))
     // Before the message is begun: what cannot be encoded must not leave one open.
     const body = encoded(api.request, call.version, request)
     const message = this.#options.links?.begin(nodeId, shardId, PeerKind.ASK)
@@ -161,19 +218,24 @@ export class Asks {
     if (!message.bytes(body).end()) return Promise.reject(new BrokerUnreachable(nodeId))
     this.#options.wantsFlush()
     return new Promise<object | typeof NOT_HERE>((resolve, reject) => {
-      const timer = this.#clock.after(PEER_ANSWER_MS_MAX, () => {
-        if (this.#asked.delete(id)) reject(new BrokerUnreachable(nodeId))
-      })
+      peer.openCount++
+      const settled = (): void => {
+        peer.openCount--
+        timer.cancel()
+      }
       const settle = {
         resolve: (response: object | typeof NOT_HERE) => {
-          timer.cancel()
+          settled()
           resolve(response)
         },
         reject: (error: Error) => {
-          timer.cancel()
+          settled()
           reject(error)
         },
       }
+      const timer = this.#clock.after(PEER_ANSWER_MS_MAX, () => {
+        if (this.#asked.delete(id)) settle.reject(new BrokerUnreachable(nodeId))
+      })
       this.#asked.set(id, { api, version: call.version, nodeId, shardId, ...settle })
     })
   }
@@ -209,22 +271,70 @@ export class Asks {
       principal: reader.text() ?? '',
       listenerName: reader.text() ?? '',
     }
+    const peer = this.#peer(link.nodeId, link.shardId)
+    if (peer.servedCount >= SERVED_FOR_PEER_MAX) {
+      // Without room for even that the asker waits until it has waited enough.
+      this.#sendAnswer({ link, id, life, status: REFUSED, bytes: NO_BYTES })
+      return
+    }
+    peer.servedCount++
     const body = Buffer.from(reader.rest())
-    this.#serve(flags, call, body, true, (status, bytes) => this.#answerPeer(link, id, life, status, bytes))
+    this.#serve(flags, call, body, true, (status, bytes) => this.#answerPeer(peer, { link, id, life, status, bytes }))
   }
 
-  #answerPeer(link: LinkInfo, id: number, life: number, status: number, bytes: Uint8Array): void {
+  #answerPeer(peer: Peer, answer: PeerAnswer): void {
+    if (peer.unsent.length === 0 && this.#sendAnswer(answer)) {
+      peer.servedCount--
+      return
+    }
+    const isTooMuch = peer.unsentBytes > 0 && peer.unsentBytes + answer.bytes.length > UNSENT_BYTES_MAX
+    const kept = isTooMuch ? { ...answer, status: REFUSED, bytes: NO_BYTES } : answer
+    peer.unsent.push(kept)
+    peer.unsentBytes += kept.bytes.length
+    if (this.#unsentCount++ === 0) this.#lookForRoom()
+  }
+
+  /** @returns false while there is no room; true also for an answer that nobody waits for any more */
+  #sendAnswer({ link, id, life, status, bytes }: PeerAnswer): boolean {
     const { links } = this.#options
     // When the connection broke, the asker learned from its own side that no answer will come.
-    if (links?.linkInfo(link.nodeId, link.shardId) !== link) return
+    if (links?.linkInfo(link.nodeId, link.shardId) !== link) return true
     const message = links.begin(link.nodeId, link.shardId, PeerKind.ANSWER)
-    if (message === undefined) {
-      this.#clock.after(ROOM_LOOK_MS, () => this.#answerPeer(link, id, life, status, bytes))
-    } else if (message.i32(id).f64(life).u8(status).bytes(bytes).end()) {
+    if (message === undefined) return false
+    if (message.i32(id).f64(life).u8(status).bytes(bytes).end()) {
       this.#options.wantsFlush()
-    } else if (status === ANSWERED) {
-      this.#answerPeer(link, id, life, FAILED, Buffer.from('the answer is larger than a message between brokers'))
+      return true
     }
+    if (status !== ANSWERED) return true
+    const failure = Buffer.from('the answer is larger than a message between brokers')
+    return this.#sendAnswer({ link, id, life, status: FAILED, bytes: failure })
+  }
+
+  /** One timer for all answers that wait; the links tell replication when they have room, and nobody else. */
+  #lookForRoom(): void {
+    this.#clock.after(ROOM_LOOK_MS, () => {
+      for (const peer of this.#peers.values()) this.#sendUnsent(peer)
+      if (this.#unsentCount > 0) this.#lookForRoom()
+    })
+  }
+
+  #sendUnsent(peer: Peer): void {
+    const { unsent } = peer
+    let count = 0
+    while (count < unsent.length && this.#sendAnswer(unsent[count]!)) peer.unsentBytes -= unsent[count++]!.bytes.length
+    unsent.splice(0, count)
+    peer.servedCount -= count
+    this.#unsentCount -= count
+  }
+
+  #peer(nodeId: number, shardId: number): Peer {
+    const key = `${nodeId}/${shardId}`
+    let peer = this.#peers.get(key)
+    if (peer === undefined) {
+      peer = { openCount: 0, servedCount: 0, unsent: [], unsentBytes: 0 }
+      this.#peers.set(key, peer)
+    }
+    return peer
   }
 
   #serve(
@@ -237,7 +347,7 @@ export class Asks {
     const { shard } = this.#options
     const forController = (flags & FOR_CONTROLLER) !== 0
     if (forController && isPeer && !this.#options.place().isHere) {
-      reply(ELSEWHERE, new Uint8Array(0))
+      reply(ELSEWHERE, NO_BYTES)
       return
     }
     const work = async (): Promise<Uint8Array> => {
@@ -255,7 +365,7 @@ export class Asks {
       (error: Error) => {
         if (error.name === 'InvariantViolation') throw error
         shard.environment.logger.error(`API ${call.apiKey} failed: ${error.stack ?? error.message}`)
-        reply(FAILED, Buffer.from(error.message))
+        reply(FAILED, Buffer.from(error.message.slice(0, FAILURE_CHARACTERS_MAX)))
       },
     )
   }
@@ -278,6 +388,7 @@ export class Asks {
     if (asked === undefined || asked.nodeId !== nodeId) return
     this.#asked.delete(id)
     if (status === ELSEWHERE) asked.resolve(NOT_HERE)
+    else if (status === REFUSED) asked.reject(new BrokerUnreachable(nodeId))
     else if (status !== ANSWERED) asked.reject(new Error(bytes.toString()))
     else {
       try {

@@ -4,7 +4,7 @@
 
 import type { BrokerConfig } from '../config.ts'
 import type { Environment } from '../environment.ts'
-import { Connection, type ConnectionHost, type FrameMemory } from '../net/connection.ts'
+import { Connection, type ConnectionHost, type ConnectionWaiter, type FrameMemory } from '../net/connection.ts'
 import type { StreamSocket } from '../net/stream-socket.ts'
 import type { ShardMetrics } from '../observe/shard-metrics.ts'
 import type { DataShard } from './context.ts'
@@ -70,6 +70,22 @@ export class Connections implements ConnectionHost {
   /** Ends a connection whose request may not be answered otherwise. */
   close(connectionId: number, reason: string): void {
     this.#connections.get(connectionId)?.refuse(reason)
+  }
+
+  /** The same without a line in the log. */
+  drop(connectionId: number): void {
+    this.#connections.get(connectionId)?.destroy()
+  }
+
+  /** Until endWait() the waiter hears of the end of that connection: at once when it has ended. */
+  beginWait(connectionId: number, waiter: ConnectionWaiter): void {
+    const connection = this.#connections.get(connectionId)
+    if (connection === undefined) waiter.connectionEnded()
+    else connection.beginWait(waiter)
+  }
+
+  endWait(connectionId: number, waiter: ConnectionWaiter): void {
+    this.#connections.get(connectionId)?.endWait(waiter)
   }
 
   allocateFrame(bytes: number): FrameMemory | undefined {

@@ -8,7 +8,8 @@ import type { Environment } from '../environment.ts'
 import type { GroupCoordinator } from '../groups/coordinator.ts'
 import type { Api, CallContext } from '../handlers/api.ts'
 import type { FetchSessions } from '../handlers/fetch-sessions.ts'
-import type { FrameMemory } from '../net/connection.ts'
+import type { StrandedClients } from '../handlers/stranded-clients.ts'
+import type { ConnectionWaiter, FrameMemory } from '../net/connection.ts'
 import type { Partition } from '../partition/partition.ts'
 import type { DataPlane } from './data-plane.ts'
 
@@ -59,6 +60,18 @@ export interface ShardContext {
   askBroker<Req, Res>(nodeId: number, shard: number, api: Api<Req, Res>, call: CallContext, request: Req): Promise<Res>
   /** Whether that broker has shown a sign of life lately. This one always has. */
   isAlive(nodeId: number): boolean
+  /**
+   * No leader of the metadata group is heard, and none is about to be elected among those who are; or this shard stood still and has not heard from it
+   * since. What the image says may be old then.
+   */
+  readonly isCutOff: boolean
+  /** Whether this broker leads the metadata group. */
+  readonly isController: boolean
+  /**
+   * What was decided while this broker did not count as alive may be missing in the image.
+   * @returns undefined when it is not; otherwise resolves when it is there, or after a second
+   */
+  whenFresh(): Promise<void> | undefined
   /** The members of group 0; on shard 0 of the broker that leads it, undefined elsewhere. */
   quorum(): QuorumState | undefined
 }
@@ -76,10 +89,16 @@ export class BrokerUnreachable extends Error {
 export interface DataShard extends ShardContext {
   readonly data: DataPlane
   readonly fetchSessions: FetchSessions
+  readonly strandedClients: StrandedClients
   /** On shard 0 only. */
   readonly producerIds: ProducerIds | undefined
   /** The memory of the frame that is being handled, when it can be kept; valid while handle() has not returned. */
   readonly frameMemory: FrameMemory | undefined
   /** Ends a connection whose request may not be answered otherwise. */
   closeConnection(connectionId: number, reason: string): void
+  /** The same for a client that has done nothing wrong: nothing is said about it. */
+  dropConnection(connectionId: number): void
+  /** Until endWait() the waiter hears of the end of that connection: at once when it has ended. */
+  beginWait(connectionId: number, waiter: ConnectionWaiter): void
+  endWait(connectionId: number, waiter: ConnectionWaiter): void
 }

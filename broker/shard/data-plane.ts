@@ -287,7 +287,7 @@ export class DataPlane {
       })
     }
     const watcher = watchId === 0 ? undefined : this.#remoteWatcher(from, watchId)
-    if (watcher !== undefined) for (const read of reads) watcher.groupIds.push(read.groupId)
+    if (watcher !== undefined) for (const read of reads) watcher.groupIds.add(read.groupId)
     this.#readHere(reads, slots, watcher, (results) => this.#readDone(from, id, results))
   }
 
@@ -438,7 +438,8 @@ class RemoteAppendSink implements AppendSink {
 
 /** Stands for a watcher on another shard. */
 class RemoteWatcher implements Watcher {
-  readonly groupIds: number[] = []
+  /** A long poll reads what moves again and again. */
+  readonly groupIds = new Set<number>()
   readonly #post: Post
   readonly #to: number
   readonly #id: number

@@ -72,7 +72,8 @@ export class Dispatcher {
       listenerName: connection.listenerName,
       connectionId: connection.id,
     }
-    const reply = connection.begin()
+    // Produce keeps nothing of the frame: what waits of it lies in the journal's memory or in the partitions' queues.
+    const reply = connection.begin(apiKey === ApiKey.Produce ? 0 : bytes.length)
     const answer =
       apiKey === ApiKey.Produce
         ? this.#host.withFrameMemory(memory, () => api.handle(shard, call, request))

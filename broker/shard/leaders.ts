@@ -37,6 +37,9 @@ interface Wait {
 }
 
 const METADATA_GROUP = 0
+/** Of a partition that nobody has led. */
+const NO_LEADER = -1
+const NO_EPOCH = -1
 const EARLY_MAX = 100_000
 /** Groups in one message to another broker. */
 const MESSAGE_GROUPS_MAX = 2000
@@ -91,22 +94,34 @@ export class Leaders {
   }
 
   /**
-   * Waits until this shard knows the leaders of these groups.
-   * @param maxMs undefined: as long as it takes
+   * Waits until this shard knows the leaders of these groups, or that there will be none.
+   * @param maxMs no longer than this
    */
-  known(groupIds: readonly number[], maxMs: number | undefined): Promise<void> {
+  known(groupIds: readonly number[], maxMs: number): Promise<void> {
     const missing = new Set(groupIds.filter((groupId) => this.#isMissing(groupId)))
     if (missing.size === 0) return Promise.resolve()
     return new Promise((resolve) => {
-      const timer = maxMs === undefined ? undefined : this.#options.clock.after(maxMs, () => done())
+      const timer = this.#options.clock.after(maxMs, () => done())
       const done = (): void => {
-        timer?.cancel()
+        timer.cancel()
         this.#waits = this.#waits.filter((other) => other !== wait)
         resolve()
       }
       const wait: Wait = { missing, done }
       this.#waits.push(wait)
     })
+  }
+
+  /** New groups of this shard that nobody will lead, as its disk has failed: nobody waits for their leaders, on no shard of this broker. */
+  unled(groupIds: readonly number[]): void {
+    const { shardId, shardCount } = this.#options
+    for (const groupId of groupIds) this.#settle(groupId)
+    for (let other = 0; other < shardCount; other++) {
+      if (other === shardId || groupIds.length === 0) continue
+      const message = this.#options.post().message(Kind.LEADERS, 0)
+      for (const groupId of groupIds) message.i32(groupId).i32(NO_LEADER).i32(NO_EPOCH).u8(0)
+      this.#options.post().send(other, message)
+    }
   }
 
   /** A group is gone: nobody waits for its leader. */
@@ -129,7 +144,9 @@ export class Leaders {
     const image = this.#options.image()
     if (groupId >= image.nextGroupId) {
       // Another broker was quicker: its leader is known here before the partition itself.
-      if (this.#early.size < EARLY_MAX) this.#early.set(groupId, { leader, epoch, isr })
+      const earlier = this.#early.get(groupId)
+      const isNews = earlier === undefined ? this.#early.size < EARLY_MAX : epoch >= earlier.epoch
+      if (isNews) this.#early.set(groupId, { leader, epoch, isr })
       return
     }
     image.setLeader(groupId, leader, epoch, isr)
@@ -219,7 +236,8 @@ export class Leaders {
       const epoch = reader.i32()
       const isr: number[] = []
       for (let left = reader.u8(); left > 0; left--) isr.push(reader.i32())
-      this.#learn(groupId, leader, epoch, isr)
+      if (epoch === NO_EPOCH) this.#settle(groupId)
+      else this.#learn(groupId, leader, epoch, isr)
     }
   }
 

@@ -24,6 +24,8 @@ export interface WorkerSetup {
   /** Undefined for a broker alone. */
   readonly peer: PeerOptions | undefined
   readonly identity: NodeIdentity | undefined
+  /** Of the broker's log; undefined where it cannot be changed. */
+  readonly logThreshold: SharedArrayBuffer | undefined
 }
 
 export type ToShard =

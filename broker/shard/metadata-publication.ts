@@ -9,6 +9,7 @@ import { type MetadataChange, MetadataImage } from '../cluster/metadata.ts'
 import type { NodeIdentity } from '../cluster/node-identity.ts'
 import type { BrokerConfig } from '../config.ts'
 import type { Leaders } from './leaders.ts'
+import { AT_START, type Standing } from './metadata-standing.ts'
 import type { Partitions } from './partitions.ts'
 import type { Post } from './post.ts'
 import { Kind, type WireReader } from './wire.ts'
@@ -25,6 +26,8 @@ export interface PublicationOptions {
   identified(identity: Pick<NodeIdentity, 'clusterId' | 'directoryEpoch'>): void
   /** The image is another object, or what it says of the brokers has changed. */
   imageChanged(): void
+  /** This broker was cut off, and is not any more. */
+  inContact(): void
   topicGone(name: string, topicId: string): void
 }
 
@@ -32,9 +35,13 @@ export interface PublicationOptions {
 const IMAGE = 0
 const COMMANDS = 1
 const CAUGHT_UP = 2
+const GIVEN_UP = 3
+const STANDING = 4
 
 /** How long a change waits for the leaders of partitions that other brokers hold. */
 const LEADERS_WAIT_MS = 1000
+/** And of those that live here alone: tens of thousands of them take that long to make, and a shard whose disk has failed leads none. */
+const OWN_LEADERS_WAIT_MS = 10_000
 
 interface Publication {
   left: number
@@ -44,6 +51,8 @@ interface Publication {
 export class MetadataPublication {
   readonly #options: PublicationOptions
   image: MetadataImage
+  /** As shard 0 last said. */
+  standing: Standing = AT_START
   readonly #publications = new Map<number, Publication>()
   /** Settled when shard 0 has sent the first image, which may be before this shard has opened its storage. */
   readonly #arrived = Promise.withResolvers<void>()
@@ -62,6 +71,13 @@ export class MetadataPublication {
   }
 
   // Shard 0
+
+  /** The cluster that the record named is given up: until the first image this broker has none. @returns when every shard knows */
+  givenUp(): Promise<void> {
+    return this.#tellOthers((to, id) =>
+      this.#options.post().send(to, this.#options.post().message(Kind.METADATA, id).u8(GIVEN_UP)),
+    )
+  }
 
   /** Releases the other shards: they open their partitions by this image. */
   start(identity: NodeIdentity): void {
@@ -85,6 +101,16 @@ export class MetadataPublication {
     await Promise.all([here, identity === undefined ? undefined : this.#sendImage(identity)])
   }
 
+  /** How this broker stands with the metadata group has changed. */
+  stands(standing: Standing): void {
+    this.#stands(standing)
+    const { isCutOff, isController } = standing
+    void this.#tellOthers((to, id) => {
+      const message = this.#options.post().message(Kind.METADATA, id).u8(STANDING)
+      this.#options.post().send(to, message.u8(Number(isCutOff)).u8(Number(isController)))
+    })
+  }
+
   /** This broker has all that was decided before it registered. */
   async caughtUp(): Promise<void> {
     const others = this.#toOthers((to, id) =>
@@ -103,7 +129,11 @@ export class MetadataPublication {
 
   #toOthers(send: (to: number, id: number) => void): Promise<void> {
     // Before the first image the others know nothing that could change.
-    if (this.#options.shardCount === 1 || !this.#hasImage) return Promise.resolve()
+    return this.#hasImage ? this.#tellOthers(send) : Promise.resolve()
+  }
+
+  #tellOthers(send: (to: number, id: number) => void): Promise<void> {
+    if (this.#options.shardCount === 1) return Promise.resolve()
     const id = this.#options.nextId()
     return new Promise((resolve) => {
       this.#publications.set(id, { left: this.#options.shardCount - 1, resolve })
@@ -139,6 +169,14 @@ export class MetadataPublication {
         this.#arrived.resolve()
         return Promise.resolve()
       }
+      case GIVEN_UP:
+        this.#options.identified({ clusterId: '', directoryEpoch: 0 })
+        return Promise.resolve()
+      case STANDING: {
+        const isCutOff = reader.u8() !== 0
+        this.#stands({ isCutOff, isController: reader.u8() !== 0 })
+        return Promise.resolve()
+      }
       case CAUGHT_UP:
         return this.#begun.promise.then(() => this.#options.partitions.caughtUp())
       default: {
@@ -150,10 +188,18 @@ export class MetadataPublication {
     }
   }
 
+  #stands(standing: Standing): void {
+    const { isCutOff } = this.standing
+    this.standing = standing
+    if (isCutOff && !standing.isCutOff) this.#options.inContact()
+  }
+
   /** This shard opens its partitions: from here on changes open and close what they name. Before, they only change the image. */
   begin(): void {
     this.#hasBegun = true
     this.#begun.resolve()
+    // What other brokers said of its partitions before they were known here counts from now on.
+    this.#options.imageChanged()
   }
 
   async #apply(commands: readonly Command[], firstIndex: number): Promise<void> {
@@ -187,7 +233,7 @@ export class MetadataPublication {
       }
     }
     const { leaders } = this.#options
-    await Promise.all([leaders.known(own, undefined), leaders.known(others, LEADERS_WAIT_MS)])
+    await Promise.all([leaders.known(own, OWN_LEADERS_WAIT_MS), leaders.known(others, LEADERS_WAIT_MS)])
   }
 
   async #replace(snapshot: Uint8Array): Promise<void> {

@@ -6,7 +6,9 @@ import { ErrorCode } from '../../protocol/errors.ts'
 import type { GroupLog, LogConfig } from '../../storage/log.ts'
 import type { ShardStorage } from '../../storage/shard-storage.ts'
 import { askCluster, type ProducerIdAnswer } from '../cluster/cluster-call.ts'
+import type { PeerAddress } from '../cluster/commands.ts'
 import { Controller, type Registration } from '../cluster/controller.ts'
+import { holdsNothing } from '../cluster/empty-cluster.ts'
 import { ClusterNode } from '../cluster/node.ts'
 import type { NodeIdentity } from '../cluster/node-identity.ts'
 import { ProducerIds } from '../cluster/producer-ids.ts'
@@ -15,20 +17,24 @@ import { metadataTargetOf } from '../cluster/target.ts'
 import type { BrokerConfig } from '../config.ts'
 import type { Environment } from '../environment.ts'
 import { OperatorError } from '../operator-error.ts'
+import { canDoWithout } from '../replication/do-without.ts'
 import type { Replication } from '../replication/driver.ts'
 import type { LinkInfo, ShardLinks } from '../replication/link-types.ts'
 import { MetadataGroup } from '../replication/metadata-group.ts'
 import type { PeerReader } from '../replication/peer-wire.ts'
 import type { ControllerPlace } from './asks.ts'
 import type { QuorumMember, QuorumState, ShardContext } from './context.ts'
+import { LastHeard } from './last-heard.ts'
 import type { Leaders } from './leaders.ts'
 import { MetadataAcks } from './metadata-acks.ts'
 import type { MetadataPublication } from './metadata-publication.ts'
+import { MetadataStanding } from './metadata-standing.ts'
 
 export interface MetadataShardOptions {
   readonly shard: ShardContext
   readonly environment: Environment
   readonly config: BrokerConfig
+  readonly dataDirectory: string
   readonly links: ShardLinks | undefined
   readonly registration: Registration
   readonly identity: NodeIdentity | undefined
@@ -63,10 +69,14 @@ export class MetadataShard implements ControllerPlace {
   readonly #node: ClusterNode
   readonly #group: MetadataGroup
   readonly #acks: MetadataAcks
+  readonly #standing: MetadataStanding
+  readonly #lastHeard = new LastHeard()
   #isRegistered = false
   #isPlanning = false
   /** Partitions that cannot be moved away now, as last said. */
   #stuckCount = 0
+  /** Replicas that the broker's own topics are being given, as last said. */
+  #raisingTo = 0
 
   constructor(options: MetadataShardOptions) {
     this.#options = options
@@ -79,15 +89,19 @@ export class MetadataShard implements ControllerPlace {
       appliedHere: (index) => this.#acks.appliedHere(index),
       appliedElsewhere: (index) => this.#acks.whenElsewhere(index),
       leading: () => {
+        this.#lastHeard.forget()
         leaders.leading(this.#group)
         this.#retarget()
+        this.#standing.look()
       },
       following: (leader) => {
         leaders.left(METADATA_GROUP)
+        this.#standing.look()
         if (leader < 0) return
         leaders.learned(METADATA_GROUP, leader, this.#group.leaderEpoch)
         this.#acks.tellLeader()
       },
+      contradicted: (leader) => options.onFailure(contradicted(leader)),
       inSyncChanged: () => {
         if (leaders.leads(METADATA_GROUP)) leaders.leading(this.#group)
       },
@@ -99,6 +113,12 @@ export class MetadataShard implements ControllerPlace {
       brokers: () => publication.image.brokers,
       leader: () => this.leader,
       wantsFlush: options.wantsFlush,
+    })
+    this.#standing = new MetadataStanding({
+      clock: environment.clock,
+      replica: () => this.#group.replica,
+      isAlive: (nodeId) => links?.isAlive(nodeId, 0) === true,
+      changed: (standing) => publication.stands(standing),
     })
     this.#node = new ClusterNode({
       ...options,
@@ -113,6 +133,7 @@ export class MetadataShard implements ControllerPlace {
       image,
       log: this.#group,
       isAlive: (nodeId) => shard.isAlive(nodeId),
+      linkedAddress: (nodeId) => this.#linkedAddress(nodeId),
       isActive: () => this.isHere,
     })
     this.producerIds = new ProducerIds({
@@ -127,6 +148,13 @@ export class MetadataShard implements ControllerPlace {
     })
   }
 
+  #linkedAddress(nodeId: number): PeerAddress | undefined {
+    const { config, registration, links } = this.#options
+    if (nodeId === config.nodeId) return registration.peer ?? undefined
+    const address = links?.linkInfo(nodeId, 0)?.address
+    return address === undefined || address.port === 0 ? undefined : address
+  }
+
   get leader(): number {
     return this.#group.leader
   }
@@ -138,7 +166,8 @@ export class MetadataShard implements ControllerPlace {
   /** Finds out who this broker is and opens the metadata group; then releases the other shards. */
   async open(): Promise<void> {
     const { config, replication, publication } = this.#options
-    const known = this.#options.storage().get(METADATA_GROUP)
+    if (await this.#givesWay()) await this.#forget()
+    const known = this.#node.hasGivenUp ? undefined : this.#options.storage().get(METADATA_GROUP)
     const { directoryEpoch } = await this.#node.identify(known !== undefined)
     this.#options.identifiedAs(directoryEpoch)
     const raftId = raftIdOf(config.nodeId, directoryEpoch)
@@ -156,9 +185,40 @@ export class MetadataShard implements ControllerPlace {
     this.imageChanged()
   }
 
-  /** @returns the metadata group, when it is durable */
+  /** @returns whether what the storage holds of a metadata group is of a cluster that was given up, now or before a crash */
+  async #givesWay(): Promise<boolean> {
+    const { identity, identified } = this.#options
+    if (this.#node.hasGivenUp) return true
+    if (identity === undefined || !this.#node.mayGiveWay || !(await this.#isEmpty(identity))) return false
+    identified({ ...identity, clusterId: '' })
+    const givesWay = await this.#node.givesWay()
+    if (!givesWay) identified(identity)
+    return givesWay
+  }
+
+  /** Whether nothing was decided in the cluster of this broker but its own registration, and nothing else is in its directory. */
+  async #isEmpty({ directoryEpoch, isRegistered }: NodeIdentity): Promise<boolean> {
+    const { config, environment, dataDirectory, storage } = this.#options
+    const held = storage().get(METADATA_GROUP)
+    // A member that lost its journals is told so.
+    if (held === undefined) return !isRegistered
+    if (!holdsNothing(held, raftIdOf(config.nodeId, directoryEpoch))) return false
+    for (const { groupId } of storage().groups()) if (groupId !== METADATA_GROUP) return false
+    const topics = `${dataDirectory}/topics`
+    return (await environment.disk.stat(topics)) === undefined || (await environment.disk.list(topics)).length === 0
+  }
+
+  /** Nothing of the cluster that was given up is left when this resolves: terms and entries of the next one would be taken for its own. */
+  async #forget(): Promise<void> {
+    if (this.#options.storage().get(METADATA_GROUP) !== undefined) await this.#newGroup(undefined)
+    await this.#options.publication.givenUp()
+  }
+
+  /** @returns the metadata group, when it is durable and the one that was there is gone for good */
   async #newGroup(snapshot: Uint8Array | undefined): Promise<GroupLog> {
     const storage = this.#options.storage()
+    // In the same journal, so what comes later is durable only with it.
+    if (storage.get(METADATA_GROUP) !== undefined) storage.remove(METADATA_GROUP)
     const log = storage.create(METADATA_GROUP, '', METADATA_LOG_CONFIG, snapshot)
     storage.flush()
     await log.whenJournaled()
@@ -195,17 +255,50 @@ export class MetadataShard implements ControllerPlace {
 
   everySecond(): void {
     this.#acks.check()
-    void this.#drain()
+    this.#standing.look()
+    // So that who dies is remembered as it was.
+    this.quorum()
+    void this.#moveReplicas()
+  }
+
+  /** The disk of shard 0 hangs: another broker is to decide, if the others can without this one. */
+  giveWay(): void {
+    const { replica } = this.#group
+    const { shard, config, publication } = this.#options
+    const isAlive = (nodeId: number): boolean => shard.isAlive(nodeId)
+    if (replica === undefined || !replica.isLeader || !canDoWithout(replica, isAlive)) return
+    const heir = replica.inSync().find((nodeId) => nodeId !== config.nodeId && shard.isAlive(nodeId))
+    if (heir !== undefined) void replica.transfer(raftIdOf(heir, publication.image.directoryEpoch(heir)))
+  }
+
+  /** What this broker moves by itself while it leads the metadata group: one plan after the other. */
+  async #moveReplicas(): Promise<void> {
+    if (this.#isPlanning || !this.isHere) return
+    this.#isPlanning = true
+    try {
+      await this.#drain()
+      await this.#raise()
+    } finally {
+      this.#isPlanning = false
+    }
+  }
+
+  /** More replicas for the broker's own topics, when the cluster has grown since they were made. */
+  async #raise(): Promise<void> {
+    const raised = await this.controller.raiseStep()
+    if (raised === undefined || this.#raisingTo === raised.replicationFactor) return
+    this.#raisingTo = raised.replicationFactor
+    const { topic, replicationFactor, left } = raised
+    this.#options.environment.logger.warn(
+      `there are brokers for more replicas of ${topic}: ${left} partitions get ${replicationFactor} each`,
+    )
   }
 
   /** While a broker is draining: the next partitions to move, until it holds nothing. */
   async #drain(): Promise<void> {
     const { image } = this.#options.publication
-    if (this.#isPlanning || !this.isHere || !image.brokers.some(({ nodeId }) => image.isDraining(nodeId))) return
-    this.#isPlanning = true
-    const plan = await this.controller.drainStep().finally(() => {
-      this.#isPlanning = false
-    })
+    if (!image.brokers.some(({ nodeId }) => image.isDraining(nodeId))) return
+    const plan = await this.controller.drainStep()
     if ('error' in plan || plan.left === 0) return
     const stuck = plan.withoutPlace + plan.withoutLeader
     if (stuck === this.#stuckCount) return
@@ -223,6 +316,7 @@ export class MetadataShard implements ControllerPlace {
 
   peerSilent(nodeId: number): void {
     this.#acks.silent(nodeId)
+    this.#standing.look()
   }
 
   onPeerApplied(link: LinkInfo, reader: PeerReader): void {
@@ -245,8 +339,7 @@ export class MetadataShard implements ControllerPlace {
         nodeId,
         directoryId: image.directoryId(nodeId),
         lastIndex,
-        lastHeardMs: isAlive ? nowMs : -1,
-        lastCaughtUpMs: isAlive && lastIndex >= replica.log.commitIndex ? nowMs : -1,
+        ...this.#lastHeard.look(nodeId, nowMs, isAlive, lastIndex >= replica.log.commitIndex),
         isVoter: voters.includes(id),
       }
     })
@@ -273,6 +366,14 @@ function peerPortMissing(members: readonly number[]): OperatorError {
     'PEER_PORT_MISSING',
     `the data directory belongs to a member of a cluster of ${members.length} brokers, and cannot be served alone`,
     'Give --peer-port and --seed as before.',
+  )
+}
+
+function contradicted(leader: number): OperatorError {
+  return new OperatorError(
+    'METADATA_CONTRADICTED',
+    `the metadata here hold changes that those of broker ${leader}, which leads the cluster, do not: it was recovered without them`,
+    'Start this broker with an empty data directory; what only it held is lost to the cluster then, so keep the old one.',
   )
 }
 

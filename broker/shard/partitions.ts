@@ -17,6 +17,7 @@ import type { Environment } from '../environment.ts'
 import type { GroupCoordinator } from '../groups/coordinator.ts'
 import { Partition, type PartitionHost } from '../partition/partition.ts'
 import type { NodeId } from '../raft/types.ts'
+import { canDoWithout } from '../replication/do-without.ts'
 import type { Replication } from '../replication/driver.ts'
 import type { Replica } from '../replication/replica.ts'
 import type { TopicConfig } from '../topic-config.ts'
@@ -39,6 +40,7 @@ export interface PartitionsOptions {
   /** Raft id of this broker. */
   raftId(): number
   isAlive(nodeId: number): boolean
+  diskHangs(): boolean
   readonly shard: ShardContext
   wantsFlush(): void
 }
@@ -214,6 +216,11 @@ export class Partitions {
 
   async #openOne(topic: TopicImage, image: PartitionImage, known: GroupLog | undefined): Promise<void> {
     const { groupId, partition: number } = image
+    if (known === undefined && this.#options.storage().failed !== undefined) {
+      // It cannot be made here. Other replicas, or this broker after a restart, will serve it.
+      if (image.replicas.length === 1) this.#options.leaders.unled([groupId])
+      return
+    }
     const config = logConfigOf(topic.config)
     const replication = this.#options.replication()
     const raftId = this.#options.raftId()
@@ -223,7 +230,7 @@ export class Partitions {
     const identity = { topic: topic.name, topicId: topic.topicId, partition: number }
     const partition = new HostedPartition(this, identity, log, topic.config, this.#options.host)
     this.#open.set(groupId, partition)
-    const isPreferred = image.replicas[0] === this.#nodeId
+    const isPreferred = image.replicas.find((nodeId) => this.#options.isAlive(nodeId)) === this.#nodeId
     const replica = replication.add(log, partition, { founders, preferred: known === undefined && isPreferred })
     partition.replica = replica
     partition.attach(replica)
@@ -232,6 +239,7 @@ export class Partitions {
     // Nobody else can lead it, so whoever opens it can wait until it serves.
     if (members.length === 1 && members[0] === raftId) {
       await replica.lead()
+      if (!partition.isLeader) this.#options.leaders.unled([groupId])
       await partition.loaded
     }
   }
@@ -389,6 +397,7 @@ export class Partitions {
     const preferred = targets[0]!
     const heir = isDraining ? targets.find(fits) : fits(preferred) ? preferred : undefined
     if (heir === undefined) return false
+    if (this.#options.diskHangs() && !canDoWithout(partition.replica, this.#options.isAlive)) return false
     void partition.replica.transfer(raftIdOf(heir, image.directoryEpoch(heir)))
     return true
   }

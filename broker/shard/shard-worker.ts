@@ -10,6 +10,8 @@ import { type DiskMethod, openDisk } from '../../storage/open-disk.ts'
 import { BrokerConfig } from '../config.ts'
 import { type Environment, type Logger, systemClock, systemRandom } from '../environment.ts'
 import { listen, READ_BUFFER_BYTES, TcpStreamSocket, tcpNetwork } from '../net/tcp.ts'
+import type { LogLevel } from '../observe/log.ts'
+import { type LoggerLevel, LogThreshold } from '../observe/log-level.ts'
 import type { ShardFigures } from '../observe/shard-metrics.ts'
 import { operatorErrorOf } from '../operator-error.ts'
 import type { FromShard, ToShard, WorkerSetup } from './messages.ts'
@@ -21,12 +23,14 @@ const setup = workerData as WorkerSetup
 const port = parentPort!
 const tell = (message: FromShard): void => port.postMessage(message)
 
-const logger: Logger = {
-  error: (message) => tell({ type: 'log', level: 'error', message }),
-  warn: (message) => tell({ type: 'log', level: 'warn', message }),
-  info: (message) => tell({ type: 'log', level: 'info', message }),
-  debug: (message) => tell({ type: 'log', level: 'debug', message }),
+const threshold = setup.logThreshold === undefined ? undefined : new LogThreshold(setup.logThreshold)
+const say = (level: LogLevel) => {
+  const name = level.toUpperCase() as LoggerLevel
+  return (message: string): void => {
+    if (threshold?.writes(name) !== false) tell({ type: 'log', level, message })
+  }
 }
+const logger: Logger = { error: say('error'), warn: say('warn'), info: say('info'), debug: say('debug'), threshold }
 
 const native = loadNative()
 if (native !== undefined) {

@@ -9,6 +9,7 @@ import { ErrorCode } from '../../protocol/errors.ts'
 import type { Arena } from '../../storage/arena.ts'
 import type { DiskError } from '../../storage/disk.ts'
 import { ShardStorage } from '../../storage/shard-storage.ts'
+import { askCluster, type MetadataIndexAnswer } from '../cluster/cluster-call.ts'
 import type { Controller, Registration } from '../cluster/controller.ts'
 import type { MetadataImage } from '../cluster/metadata.ts'
 import type { NodeIdentity } from '../cluster/node-identity.ts'
@@ -20,7 +21,8 @@ import type { Environment } from '../environment.ts'
 import { GroupCoordinator } from '../groups/coordinator.ts'
 import type { Api, CallContext } from '../handlers/api.ts'
 import { FetchSessions } from '../handlers/fetch-sessions.ts'
-import type { FrameMemory } from '../net/connection.ts'
+import { StrandedClients } from '../handlers/stranded-clients.ts'
+import type { ConnectionWaiter, FrameMemory } from '../net/connection.ts'
 import type { StreamSocket } from '../net/stream-socket.ts'
 import { type GroupLagFigures, ShardMetrics } from '../observe/shard-metrics.ts'
 import { RefusedSequences } from '../partition/refused-sequences.ts'
@@ -34,6 +36,7 @@ import { DataPlane } from './data-plane.ts'
 import { DiskSpace } from './disk-space.ts'
 import { FrameMemories } from './frame-memory.ts'
 import { Leaders } from './leaders.ts'
+import { MetadataFreshness } from './metadata-freshness.ts'
 import { MetadataPublication } from './metadata-publication.ts'
 import { MetadataShard } from './metadata-shard.ts'
 import { OffsetsTopicLog } from './offsets-topic-log.ts'
@@ -84,6 +87,7 @@ export class Shard implements DataShard {
   readonly metrics = new ShardMetrics()
   readonly data: DataPlane
   readonly fetchSessions: FetchSessions
+  readonly strandedClients = new StrandedClients()
   coordinator!: GroupCoordinator
   frameMemory: FrameMemory | undefined = undefined
   /** As each other shard last said of itself: share of its journal memory in use, 0 to 65535. */
@@ -100,6 +104,7 @@ export class Shard implements DataShard {
   readonly #leaders: Leaders
   readonly #partitions: Partitions
   readonly #publication: MetadataPublication
+  readonly #freshness: MetadataFreshness
   readonly #replication: Replication
   /** On shard 0. */
   readonly #metadata: MetadataShard | undefined
@@ -178,6 +183,7 @@ export class Shard implements DataShard {
         memories: this.#memories,
         refusedSequences,
         lendBytesMax: options.arena.capacityBytes / 4,
+        queueBytesMax: options.arena.capacityBytes / 4,
       }),
       leaders: this.#leaders,
       image,
@@ -186,6 +192,7 @@ export class Shard implements DataShard {
       coordinator: () => this.coordinator,
       raftId: () => this.#raftId(),
       isAlive: (other) => this.isAlive(other),
+      diskHangs: () => this.#diskSpace.isHung,
       shard: this,
       wantsFlush,
     })
@@ -199,7 +206,17 @@ export class Shard implements DataShard {
       nextId,
       identified: (identity) => this.#identified(identity),
       imageChanged: () => this.#imageChanged(),
+      inContact: () => this.#freshness.doubt(),
       topicGone: (name, topicId) => this.coordinator.topicDeleted(name, topicId),
+    })
+    this.#freshness = new MetadataFreshness({
+      clock,
+      // A broker that failed over the question has not answered it.
+      ask: () =>
+        askCluster<MetadataIndexAnswer>(this, { type: 'metadata-index' }).catch(() => {
+          return { error: ErrorCode.UNKNOWN_SERVER_ERROR }
+        }),
+      appliedIndex: () => this.image.appliedIndex,
     })
     this.#metadata =
       shardId !== 0
@@ -297,6 +314,11 @@ export class Shard implements DataShard {
       onDurable: (groups) => this.#replication.onDurable(groups),
       onFailure: (error) => this.#storageFailed(error),
       onRoom: () => this.#memories.roomMade(),
+      onFull: (isFull) => {
+        this.#diskSpace.full(isFull)
+        // Whoever waits for room is refused now.
+        this.#memories.roomMade()
+      },
       log: (level, message) => logger[level](message),
     })
     const offsetsLog = new OffsetsTopicLog({
@@ -318,6 +340,7 @@ export class Shard implements DataShard {
     this.#connections.sweep()
     this.#everySecond()
     this.#retentionPass()
+    if (this.links !== undefined) this.#freshness.start()
   }
 
   async stop(): Promise<void> {
@@ -327,6 +350,7 @@ export class Shard implements DataShard {
       await this.#giveAway()
     }
     this.#metadata?.stop()
+    this.#freshness.close()
     await this.#connections.finish()
     // A start that failed half-way is stopped too.
     this.coordinator?.close()
@@ -361,6 +385,7 @@ export class Shard implements DataShard {
   #imageChanged(): void {
     const { nodeId } = this.config
     this.#leaders.imageChanged()
+    this.#freshness.applied()
     const peers = this.image.brokers.filter((broker) => broker.peer !== null && broker.nodeId !== nodeId)
     if (this.#metadata !== undefined) this.#metadata.imageChanged()
     else this.links?.setPeers(peers.map((broker) => ({ nodeId: broker.nodeId, ...broker.peer! })))
@@ -409,6 +434,18 @@ export class Shard implements DataShard {
 
   isAlive(nodeId: number): boolean {
     return nodeId === this.config.nodeId || this.links?.isAlive(nodeId) === true
+  }
+
+  get isCutOff(): boolean {
+    return this.#publication.standing.isCutOff || this.#freshness.isInDoubt
+  }
+
+  whenFresh(): Promise<void> | undefined {
+    return this.#publication.standing.isCutOff ? undefined : this.#freshness.whenFresh()
+  }
+
+  get isController(): boolean {
+    return this.#publication.standing.isController
   }
 
   quorum(): QuorumState | undefined {
@@ -474,10 +511,21 @@ export class Shard implements DataShard {
 
   #everySecond(): void {
     if (this.#isStopping) return
+    this.#lookAtDisk()
     this.#leaders.retry()
     if (this.links !== undefined) this.#partitions.balance()
     this.#metadata?.everySecond()
     this.environment.clock.after(SECOND_MS, () => this.#everySecond())
+  }
+
+  #lookAtDisk(): void {
+    const isHung = this.#storage.look()
+    if (isHung !== this.#diskSpace.isHung) {
+      this.#diskSpace.hangs(isHung)
+      // Whoever waits for room is refused now.
+      this.#memories.roomMade()
+    }
+    if (isHung) this.#metadata?.giveWay()
   }
 
   #retentionPass(): void {
@@ -520,9 +568,22 @@ export class Shard implements DataShard {
     this.#connections.close(connectionId, reason)
   }
 
+  dropConnection(connectionId: number): void {
+    this.#connections.drop(connectionId)
+  }
+
+  beginWait(connectionId: number, waiter: ConnectionWaiter): void {
+    this.#connections.beginWait(connectionId, waiter)
+  }
+
+  endWait(connectionId: number, waiter: ConnectionWaiter): void {
+    this.#connections.endWait(connectionId, waiter)
+  }
+
   #congested(): boolean {
-    // A failed disk refuses each batch with its error; it must not stop the reads that still work.
-    return this.#post.congested || (this.#storage.failed === undefined && !this.#storage.canAccept(0))
+    // A failed disk, a full one, or one that hangs, refuses each batch with its error; it must not stop the reads that still work.
+    const refuses = this.#storage.failed !== undefined || this.#diskSpace.isShort
+    return this.#post.congested || (!refuses && !this.#storage.canAccept(0))
   }
 
   #load(): number {

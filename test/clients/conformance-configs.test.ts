@@ -5,12 +5,12 @@
 
 import assert from 'node:assert/strict'
 import { before, describe, test } from 'node:test'
-import { ErrorCode } from '../../protocol/errors.ts'
+import { ErrorCode, errorName } from '../../protocol/errors.ts'
 import { eventually } from '../support/process.ts'
 import { api, Bench, type NewTopic, newTopic, type Wire } from '../support/wire.ts'
 
 const Resource = { topic: 2, broker: 4, logger: 8, clientMetrics: 16, group: 32 } as const
-const Source = { topic: 1, staticBroker: 4, default: 5 } as const
+const Source = { topic: 1, broker: 2, staticBroker: 4, default: 5, logger: 6, clientMetrics: 7, group: 8 } as const
 const Operation = { set: 0, delete: 1, append: 2, subtract: 3 } as const
 const Type = { boolean: 1, string: 2, int: 3, long: 5, double: 6, list: 7, password: 9 } as const
 
@@ -73,6 +73,30 @@ describe('configs', () => {
     return resources.map(
       ({ name }) => answer.responses.find((result) => result.resourceName === name)?.errorCode ?? 999,
     )
+  }
+
+  /** Code and message for one resource. */
+  async function said(
+    type: number,
+    name: string,
+    changes: readonly Change[],
+    validateOnly = true,
+  ): Promise<[string, string | null]> {
+    const configs = changes.map(([name, configOperation, value]) => ({ name, configOperation, value }))
+    const { responses } = await wire.call(api.incrementalAlterConfigs, 1, {
+      resources: [{ resourceType: type, resourceName: name, configs }],
+      validateOnly,
+    })
+    const [result] = responses
+    return [errorName(result?.errorCode ?? 999), result?.errorMessage ?? null]
+  }
+
+  /** As DescribeConfigs shows one config with its synonyms, each as name=value@source. */
+  async function explained(type: number, name: string, key: string) {
+    const { configs } = await read(4, type, name, [key], { includeSynonyms: true })
+    const [entry] = configs
+    if (entry === undefined) return undefined
+    return [entry.value, ...entry.synonyms.map(({ name, value, source }) => `${name}=${value}@${source}`)]
   }
 
   /** The code for one change that is only validated, the same at the lowest and the highest version. */
@@ -304,6 +328,209 @@ describe('configs', () => {
       assert.equal(await verdict('', of('listeners', 'PLAINTEXT://:1'), Resource.broker), ErrorCode.INVALID_REQUEST)
       assert.equal(await verdict(brokerId, of('my.own.key', '1'), Resource.broker), 0)
       assert.equal(await verdict('', of('log.retention.ms', '1000'), Resource.broker), 0)
+    })
+  })
+
+  describe('what is said of a broker', () => {
+    const set = (name: string, value: string) => [[name, Operation.set, value]] as const
+    const threads = (name: string, value: number, rule: string, current: number) =>
+      'Invalid value org.apache.kafka.common.config.ConfigException: Dynamic thread count update validation failed for ' +
+      `${name}=${value}, value should ${rule} the current value ${current} for configuration Invalid dynamic configuration`
+
+    test('changes that cannot be are refused in so many words, for one broker and for all', async () => {
+      const cannot = 'Cannot update these configs dynamically'
+      for (const name of [brokerId, '']) {
+        for (const [key, value, message] of [
+          ['broker.id', '7', `${cannot}: [broker.id]`],
+          ['log.retention.hours', '5', `${cannot}: [log.retention.hours]`],
+          ['num.io.threads', 'abc', 'Invalid value abc for configuration num.io.threads: Not a number of type INT'],
+          ['max.connections', '-1', 'Invalid value -1 for configuration max.connections: Value must be at least 0'],
+          [
+            'log.retention.ms',
+            '0',
+            'requirement failed: log.retention.ms must be unlimited (-1) or, greater than or equal to 1',
+          ],
+          ['log.roll.ms', '0', 'requirement failed: log.roll.ms must be greater than or equal to 1'],
+          ['log.roll.jitter.ms', '-1', 'requirement failed: log.roll.jitter.ms must be greater than or equal to 0'],
+          [
+            'ssl.keystore.password',
+            'x',
+            'These security configs can be dynamically updated only per-listener using the listener prefix: [ssl.keystore.password]',
+          ],
+        ] as const) {
+          assert.deepEqual(await said(Resource.broker, name, set(key, value)), ['INVALID_REQUEST', message])
+        }
+        const append = [['log.retention.ms', Operation.append, '5']] as const
+        const message = 'Config value append is not allowed for config key: log.retention.ms'
+        assert.deepEqual(await said(Resource.broker, name, append), ['INVALID_CONFIG', message])
+      }
+      const single = 'Cannot update these configs at default cluster level, broker id must be specified'
+      for (const key of ['listeners', 'listener.name.foo.ssl.keystore.type']) {
+        const answer = await said(Resource.broker, '', set(key, 'PLAINTEXT://:1'))
+        assert.deepEqual(answer, ['INVALID_REQUEST', `${single}: [${key}]`])
+      }
+    })
+
+    test('a number of threads is at most doubled and at most halved', async () => {
+      for (const [key, current] of [
+        ['num.network.threads', 3],
+        ['num.io.threads', 8],
+        ['num.replica.fetchers', 1],
+        ['num.recovery.threads.per.data.dir', 2],
+        ['background.threads', 10],
+      ] as const) {
+        for (const name of [brokerId, '']) {
+          const answer = (value: number) => said(Resource.broker, name, set(key, String(value)))
+          const most = current * 2
+          assert.deepEqual(await answer(most), ['NONE', null])
+          assert.deepEqual(await answer(most + 1), [
+            'INVALID_REQUEST',
+            threads(key, most + 1, 'not be greater than double', current),
+          ])
+          const least = Math.max(1, Math.trunc(current / 2))
+          assert.deepEqual(await answer(least), ['NONE', null])
+          if (least === 1) continue
+          assert.deepEqual(await answer(least - 1), [
+            'INVALID_REQUEST',
+            threads(key, least - 1, 'be at least half', current),
+          ])
+        }
+      }
+      assert.deepEqual(await said(Resource.broker, brokerId, set('log.cleaner.threads', '3')), [
+        'INVALID_REQUEST',
+        'Invalid value org.apache.kafka.common.config.ConfigException: Log cleaner threads cannot be increased to more than double the current value 1 for configuration Invalid dynamic configuration',
+      ])
+    })
+
+    test('steps of threads are taken from the present number, also on the way back to the default', async () => {
+      const key = 'num.io.threads'
+      const shown = (value: string) =>
+        eventually(`${key}=${value}`, 10_000, async () =>
+          (await explained(Resource.broker, brokerId, key))?.[0] === value ? true : undefined,
+        )
+      for (const value of ['16', '32']) {
+        assert.deepEqual(await said(Resource.broker, brokerId, set(key, value), false), ['NONE', null])
+        await shown(value)
+      }
+      const back = [[key, Operation.delete, null]] as const
+      assert.deepEqual(await said(Resource.broker, brokerId, back), [
+        'INVALID_REQUEST',
+        threads(key, 8, 'be at least half', 32),
+      ])
+      // It is the broker's own number that counts for this broker.
+      assert.deepEqual(await said(Resource.broker, '', set(key, '1000')), ['NONE', null])
+      assert.deepEqual(await said(Resource.broker, brokerId, set(key, '16'), false), ['NONE', null])
+      await shown('16')
+      assert.deepEqual(await said(Resource.broker, brokerId, back, false), ['NONE', null])
+      await shown('8')
+    })
+
+    test('a resource of another broker, or of none, is told which one was asked', async () => {
+      const of = async (type: number, name: string) => (await read(4, type, name)).errorMessage
+      assert.equal(
+        await of(Resource.broker, '99'),
+        `Unexpected broker id, expected ${brokerId} or empty string, but received 99`,
+      )
+      assert.equal(await of(Resource.logger, '99'), `Unexpected broker id, expected ${brokerId} but received 99`)
+      assert.equal(await of(Resource.logger, 'one'), 'Broker id must be an integer, but it is: one')
+      const one = set('log.retention.ms', '1000')
+      const refused = async (type: number, name: string) => (await said(type, name, one))[1]
+      assert.equal(await refused(Resource.broker, '99'), `Unexpected broker id, expected ${brokerId}, but received 99`)
+      assert.equal(await refused(Resource.logger, '99'), `Unexpected node id. Expected ${brokerId}, but received 99`)
+      assert.equal(await refused(Resource.broker, 'one'), 'Node id must be an integer, but it is: one')
+      assert.equal(await refused(Resource.logger, 'one'), 'Node id must be an integer, but it is: one')
+    })
+
+    test('synonyms begin with the config itself, and are those of its own value only', async () => {
+      assert.deepEqual(await explained(Resource.broker, brokerId, 'log.retention.ms'), [null])
+      assert.deepEqual(await explained(Resource.broker, brokerId, 'log.flush.interval.ms'), [null])
+      assert.equal((await explained(Resource.broker, brokerId, 'broker.id'))?.[0], brokerId)
+      assert.deepEqual((await explained(Resource.broker, brokerId, 'broker.id'))?.slice(1), [
+        `broker.id=${brokerId}@4`,
+        'broker.id=-1@5',
+      ])
+      for (const key of ['leader.replication.throttled.rate', 'replica.alter.log.dirs.io.max.bytes.per.second']) {
+        assert.equal(await explained(Resource.broker, brokerId, key), undefined, `${key} is no config until it is set`)
+      }
+      const changes = [
+        ...set('log.retention.ms', '1000000'),
+        ...set('log.flush.interval.ms', '77777'),
+        ...set('leader.replication.throttled.rate', '1000'),
+      ]
+      assert.deepEqual(await said(Resource.broker, brokerId, changes, false), ['NONE', null])
+      const wanted = [
+        ['log.retention.ms', ['1000000', 'log.retention.ms=1000000@2', 'log.retention.hours=168@5']],
+        ['log.retention.minutes', [null]],
+        ['log.retention.hours', ['168', 'log.retention.hours=168@5']],
+        [
+          'log.flush.interval.ms',
+          ['77777', 'log.flush.interval.ms=77777@2', 'log.flush.scheduler.interval.ms=9223372036854775807@5'],
+        ],
+        ['leader.replication.throttled.rate', ['1000', 'leader.replication.throttled.rate=1000@2']],
+      ] as const
+      await eventually('the change', 10_000, async () =>
+        (await explained(Resource.broker, brokerId, 'log.retention.ms'))?.[0] === '1000000' ? true : undefined,
+      )
+      for (const [key, entry] of wanted) assert.deepEqual(await explained(Resource.broker, brokerId, key), entry, key)
+      const back = changes.map(([key]) => [key, Operation.delete, null] as const)
+      assert.deepEqual(await said(Resource.broker, brokerId, back, false), ['NONE', null])
+    })
+
+    test('a group has most of its configs from the broker, client metrics have none from anywhere', async () => {
+      const name = bench.name('configs-group')
+      const key = 'consumer.session.timeout.ms'
+      const ofBroker = `group.${key}=45000@5`
+      assert.deepEqual(await explained(Resource.group, name, key), ['45000', ofBroker])
+      assert.deepEqual(await explained(Resource.group, name, 'share.isolation.level'), [
+        'read_uncommitted',
+        'share.isolation.level=read_uncommitted@5',
+      ])
+      assert.deepEqual(await said(Resource.group, name, set(key, '50000'), false), ['NONE', null])
+      await eventually('the change', 10_000, async () =>
+        (await explained(Resource.group, name, key))?.[0] === '50000' ? true : undefined,
+      )
+      assert.deepEqual(await explained(Resource.group, name, key), ['50000', `${key}=50000@${Source.group}`, ofBroker])
+      assert.deepEqual(await explained(Resource.clientMetrics, bench.name('metrics'), 'interval.ms'), ['300000'])
+    })
+
+    test('the root logger has a level, which can be any of six and not be removed', async () => {
+      const level = async () => {
+        const { configs } = await read(4, Resource.logger, brokerId, ['root'])
+        return configs.map(({ value, readOnly, configSource, configType }) => [
+          value,
+          readOnly,
+          configSource,
+          configType,
+        ])
+      }
+      const [before] = await level()
+      assert.deepEqual(before?.slice(1), [false, Source.logger, 0])
+      for (const value of ['TRACE', 'FATAL', 'ERROR']) {
+        assert.deepEqual(await said(Resource.logger, brokerId, set('root', value)), ['NONE', null])
+      }
+      assert.deepEqual(await level(), [before], 'it was only asked whether it could be')
+      assert.deepEqual(await said(Resource.logger, brokerId, set('root', 'ERROR'), false), ['NONE', null])
+      assert.equal((await level())[0]?.[0], 'ERROR')
+      const levels = 'Valid log levels are DEBUG, ERROR, FATAL, INFO, TRACE, WARN'
+      for (const value of ['debug', 'OFF', '']) {
+        assert.deepEqual(await said(Resource.logger, brokerId, set('root', value)), [
+          'INVALID_CONFIG',
+          `Cannot set the log level of root to ${value} as it is not a supported log level. ${levels}`,
+        ])
+      }
+      assert.deepEqual(await said(Resource.logger, brokerId, set('nosuch', 'INFO')), [
+        'INVALID_CONFIG',
+        'Logger nosuch does not exist!',
+      ])
+      assert.deepEqual(await said(Resource.logger, brokerId, [['root', Operation.delete, null]]), [
+        'INVALID_REQUEST',
+        'Removing the log level of the root logger is not allowed',
+      ])
+      assert.deepEqual(await said(Resource.logger, brokerId, [['root', Operation.append, 'INFO']]), [
+        'INVALID_REQUEST',
+        'APPEND operation is not allowed for the BROKER_LOGGER resource',
+      ])
+      await said(Resource.logger, brokerId, set('root', String(before?.[0])), false)
     })
   })
 

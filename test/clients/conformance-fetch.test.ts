@@ -98,6 +98,16 @@ describe('fetch', () => {
       }
     })
 
+    test('what nobody knows has an empty list of aborted transactions, other refusals have none', async () => {
+      const lists = async (wanted: Wanted) =>
+        (await fetchAt(16, [wanted])).responses.flatMap(({ partitions }) =>
+          partitions.map(({ abortedTransactions }) => abortedTransactions),
+        )
+      assert.deepEqual(await lists({ topic: full, partition: 9 }), [[]])
+      assert.deepEqual(await lists({ topic: { name: '', id: UNKNOWN_ID } }), [[]])
+      assert.deepEqual(await lists({ topic: full, offset: 999 }), [null])
+    })
+
     test('an unknown name or partition is UNKNOWN_TOPIC_OR_PARTITION', async () => {
       for (const version of [4, 12]) {
         assert.equal(await code(version, { topic: nobody }), ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)

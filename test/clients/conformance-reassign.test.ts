@@ -100,6 +100,20 @@ describe('reassignments and elections', () => {
     )
   })
 
+  test('who asks for nothing gets the defaults of the answer', async () => {
+    const answer = await wire.call(api.alterPartitionReassignments, 1, {
+      topics: [],
+      allowReplicationFactorChange: false,
+    })
+    assert.deepEqual(answer, {
+      throttleTimeMs: 0,
+      allowReplicationFactorChange: true,
+      errorCode: ErrorCode.NONE,
+      errorMessage: '',
+      responses: [],
+    })
+  })
+
   test('without time the answer is a timeout, at the top and per partition', async () => {
     const answer = await wire.call(api.alterPartitionReassignments, 1, {
       timeoutMs: 0,

@@ -75,8 +75,8 @@ describe('replicated data path', { skip: process.env.MILLRACE_TEST_BOOTSTRAP !==
     return { ...shown, error: errorName(shown.errorCode), endpoints: answer.nodeEndpoints.map(({ nodeId }) => nodeId) }
   }
 
-  async function listOffset(nodeId: number, timestamp: number): Promise<string> {
-    const topics = [{ name, partitions: [{ partitionIndex: 0, timestamp }] }]
+  async function listOffset(nodeId: number, timestamp: number, currentLeaderEpoch = -1): Promise<string> {
+    const topics = [{ name, partitions: [{ partitionIndex: 0, timestamp, currentLeaderEpoch }] }]
     const answer = await wire(nodeId).call(api.listOffsets, 7, { replicaId: -1, isolationLevel: 0, topics })
     const { errorCode, offset } = answer.topics[0]!.partitions[0]!
     return `${errorName(errorCode)} ${offset}`
@@ -126,6 +126,11 @@ describe('replicated data path', { skip: process.env.MILLRACE_TEST_BOOTSTRAP !==
     assert.equal(fenced.currentLeader.leaderEpoch, epoch)
     assert.deepEqual(fenced.endpoints, [fenced.currentLeader.leaderId])
     assert.equal(await listOffset(nodeId, -1), 'NOT_LEADER_OR_FOLLOWER -1')
+    for (const timestamp of [-1, -2]) {
+      assert.equal(await listOffset(nodeId, timestamp, epoch), 'NOT_LEADER_OR_FOLLOWER -1')
+      assert.equal(await listOffset(nodeId, timestamp, epoch - 1), 'FENCED_LEADER_EPOCH -1')
+      assert.equal(await listOffset(nodeId, timestamp, epoch + 1), 'UNKNOWN_LEADER_EPOCH -1')
+    }
     const { leader } = await leaderSeenBy(1)
     assert.equal(await listOffset(leader, -1), 'NONE 2')
     assert.equal((await fetch(leader, { offset: 50 })).error, 'OFFSET_OUT_OF_RANGE')

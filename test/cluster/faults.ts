@@ -1,19 +1,23 @@
 // Faults of a cluster of processes under load: `node test/cluster/faults.ts [--scenarios a,b] [--rounds N] [--seed N] [--verbose]`
 //
 // Each round producers of several client libraries write with acks=all and one client commits group offsets; a fault is made and
-// undone; the producers finish, and everything is read back and compared. Prints plain counts per scenario; exits 1 unless every
-// count that should be 0 is 0. Without the right to make network namespaces the scenarios that cut connections say so and are
-// left out.
+// undone; every producer has to go on after it, and in the first round also while it lasts where a majority is left; the producers
+// finish, and everything is read back and compared. Prints plain counts per scenario; exits 1 unless every count that should be 0 is 0.
+// Without the right to make network namespaces the scenarios that cut connections say so and are left out, or fail with
+// MILLRACE_REQUIRE_CLIENTS=1.
 
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, rmSync, statfsSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
+import { errorName } from '../../protocol/errors.ts'
 import { SeededRandom } from '../sim/random.ts'
 import { MillraceCluster, namespacesAvailable } from '../support/cluster.ts'
 import { kafkaUnavailable } from '../support/kafka.ts'
 import { eventually, temporaryDirectory } from '../support/process.ts'
 import { librdkafkaUnavailable } from '../support/python.ts'
+import { produce, RawConnection, recordBatch } from '../support/raw.ts'
+import { api, Wire } from '../support/wire.ts'
 import { accessOf, Committer, History } from './history.ts'
 import { IdempotentKafkajsWriter, JavaWriter, KafkajsWriter, LibrdkafkaWriter, type Writer } from './writers.ts'
 
@@ -31,7 +35,6 @@ const rounds = Number(options.rounds)
 const seed = options.seed === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(options.seed)
 const random = new SeededRandom(seed)
 const partitions = 4
-const canCut = namespacesAvailable()
 const withoutJava = await kafkaUnavailable()
 const withoutLibrdkafka = librdkafkaUnavailable()
 
@@ -39,8 +42,85 @@ interface Scenario {
   readonly cuts?: boolean
   /** Brokers on small file systems of their own. */
   readonly smallDisks?: boolean
-  /** @param goesOn resolves when every partition of the kafkajs writer has taken more */
-  run(cluster: MillraceCluster, goesOn: () => Promise<void>): Promise<void>
+  run(cluster: MillraceCluster, load: Load): Promise<void>
+}
+
+/** A new leader is there by then: what is acknowledged later owes nothing to the time before the fault. */
+const FAILOVER_MS = 3000
+/** Every writer goes on within so long of a fault that leaves a majority, and of the end of any. */
+const GOES_ON_MS = 15_000
+const GOES_ON_AFTER_MS = 30_000
+
+/** The writers of a round, and what is asked of them and of the cluster. */
+class Load {
+  readonly #cluster: MillraceCluster
+  readonly #probeTopic: string
+  readonly #writers: readonly Writer[]
+  readonly #isDemanding: boolean
+
+  /**
+   * @param probeTopic has as many partitions as the others, and no writer
+   * @param isDemanding faults that leave a majority last until everybody has gone on
+   */
+  constructor(cluster: MillraceCluster, probeTopic: string, writers: readonly Writer[], isDemanding: boolean) {
+    this.#cluster = cluster
+    this.#probeTopic = probeTopic
+    this.#writers = writers
+    this.#isDemanding = isDemanding
+  }
+
+  /** A fault of one broker has begun: lets it last, and long enough to see that every partition is served by the others, and every writer goes on. */
+  async through(ms: number, victim: number): Promise<void> {
+    const beganMs = performance.now()
+    const passedMs = (): number => Math.round(performance.now() - beganMs)
+    if (this.#isDemanding) {
+      await this.#isServedWithout(victim)
+      if (options.verbose) console.error(`every partition took a record ${passedMs()} ms after the fault began`)
+      await sleep(Math.max(0, FAILOVER_MS - passedMs()))
+      await this.goesOn('during the fault', Math.max(0, GOES_ON_MS - passedMs()))
+      if (options.verbose) console.error(`every writer went on ${passedMs()} ms after the fault began`)
+    }
+    await sleep(Math.max(0, ms - passedMs()))
+  }
+
+  /** Waits until every partition has taken a record with acks=all, as brokers other than the victim know its leader: what the cluster owes any client. */
+  async #isServedWithout(victim: number): Promise<void> {
+    const { brokers } = this.#cluster
+    const batch = recordBatch({ values: [Buffer.from('probe')] })
+    const left = new Set(Array.from({ length: partitions }, (_, partition) => partition))
+    await eventually(`every partition is served without broker ${victim + 1}`, GOES_ON_MS, async () => {
+      const wire = await Wire.open(brokers[(victim + 1) % brokers.length]!)
+      try {
+        const { topics } = await wire.call(api.metadata, 12, { topics: [{ name: this.#probeTopic }] })
+        for (const { partitionIndex, leaderId, errorCode } of topics[0]!.partitions) {
+          if (!left.has(partitionIndex)) continue
+          const at = leaderId - 1
+          if (at < 0 || at === victim)
+            throw new Error(`${partitionIndex} is led by ${leaderId} (${errorName(errorCode)})`)
+          const leader = await RawConnection.open(brokers[at]!.port, brokers[at]!.host)
+          const { error } = await produce(leader, this.#probeTopic, partitionIndex, batch).finally(() => leader.close())
+          if (error !== 0) throw new Error(`${partitionIndex} at broker ${leaderId}: ${errorName(error)}`)
+          left.delete(partitionIndex)
+        }
+      } finally {
+        wire.close()
+      }
+      return left.size === 0 ? true : undefined
+    })
+  }
+
+  /** Waits until every writer has more acknowledged than now. */
+  async goesOn(when: string, timeoutMs: number): Promise<void> {
+    const before = this.#writers.map(({ acknowledged }) => acknowledged.length)
+    await eventually(`every writer goes on ${when}`, timeoutMs, async () => {
+      const stuck = this.#writers.flatMap(({ name, acknowledged, failure }, at) => {
+        if (failure !== undefined) throw new Error(`${name} ${failure}`)
+        return acknowledged.length > before[at]! ? [] : [`${name} has nothing acknowledged`]
+      })
+      if (stuck.length > 0) throw new Error(stuck.join('; '))
+      return true
+    })
+  }
 }
 
 /** Under load, and long enough for a new leader: the fault lasts. */
@@ -49,10 +129,13 @@ const victimOf = (cluster: MillraceCluster) => random.below(cluster.brokers.leng
 
 function stopped(ms: number): Scenario {
   return {
-    async run(cluster) {
-      const { child } = cluster.brokers[victimOf(cluster)]!
+    async run(cluster, load) {
+      const victim = victimOf(cluster)
+      const { child } = cluster.brokers[victim]!
       child.process.kill('SIGSTOP')
-      await sleep(ms)
+      // Somebody who is away for a second may not be missed.
+      if (ms < FAILOVER_MS) await sleep(ms)
+      else await load.through(ms, victim)
       child.process.kill('SIGCONT')
     },
   }
@@ -61,9 +144,10 @@ function stopped(ms: number): Scenario {
 function isolated(how: 'both' | 'outgoing' | 'incoming'): Scenario {
   return {
     cuts: true,
-    async run(cluster) {
-      cluster.network!.isolate(victimOf(cluster), how)
-      await sleep(faultMs() * 2)
+    async run(cluster, load) {
+      const victim = victimOf(cluster)
+      cluster.network!.isolate(victim, how)
+      await load.through(faultMs() * 2, victim)
       cluster.network!.healAll()
     },
   }
@@ -71,10 +155,11 @@ function isolated(how: 'both' | 'outgoing' | 'incoming'): Scenario {
 
 const scenarios: Record<string, Scenario> = {
   kill: {
-    async run(cluster) {
-      const broker = cluster.brokers[victimOf(cluster)]!
+    async run(cluster, load) {
+      const victim = victimOf(cluster)
+      const broker = cluster.brokers[victim]!
       await broker.kill()
-      await sleep(faultMs())
+      await load.through(faultMs(), victim)
       await broker.restart()
     },
   },
@@ -120,12 +205,12 @@ const scenarios: Record<string, Scenario> = {
   /** Less than what a broker keeps free, and not nothing: it says so, and the others take its place. */
   'short-disk': {
     smallDisks: true,
-    async run(cluster, goesOn) {
+    async run(cluster, load) {
       const mount = `${cluster.dataDir(victimOf(cluster))}/..`
       const { bavail, bsize } = statfsSync(mount)
       execFileSync('fallocate', ['-l', String(bavail * bsize - (20 << 20)), `${mount}/ballast`])
       await sleep(4000)
-      await goesOn()
+      await load.goesOn('while a disk is short', GOES_ON_AFTER_MS)
       rmSync(`${mount}/ballast`)
       for (const { child } of cluster.brokers) {
         if (/read-only/.test(child.stderr)) throw new Error(`a short disk was filled up\n${child.stderr}`)
@@ -190,6 +275,8 @@ async function startCluster(scenario: Scenario): Promise<{ cluster: MillraceClus
   }
 }
 
+const probeTopicOf = (scenario: string): string => `${scenario}-probe`
+
 async function runRound(cluster: MillraceCluster, name: string, round: number, history: History): Promise<void> {
   const [kafkajsTopic = '', librdkafkaTopic = '', javaTopic = '', idempotentTopic = ''] = currentTopics
   const writers: Writer[] = [
@@ -205,21 +292,11 @@ async function runRound(cluster: MillraceCluster, name: string, round: number, h
   await Promise.all(writers.map((writer) => writer.start()))
   committer.start()
   await sleep(500 + random.below(1000))
-  const acknowledgedBefore = writers.map(({ acknowledged }) => acknowledged.length)
-  const goesOn = (): Promise<void> => {
-    const { length } = writers[0]!.acknowledged
-    return eventually('every partition takes more', 20_000, async () => {
-      const taken = new Set(writers[0]!.acknowledged.slice(length).map(({ partition }) => partition))
-      return taken.size === partitions ? true : undefined
-    }).then(() => {})
-  }
-  await scenarios[name]!.run(cluster, goesOn)
-  // Progress after the fault, not only no loss.
-  await sleep(1500)
+  const load = new Load(cluster, probeTopicOf(name), writers, round === 0)
+  await scenarios[name]!.run(cluster, load)
+  // Progress, not only no loss.
+  await load.goesOn('after the fault', GOES_ON_AFTER_MS)
   await Promise.all([...writers.map((writer) => writer.stop()), committer.stop()])
-  for (const [at, writer] of writers.entries()) {
-    if (writer.acknowledged.length <= acknowledgedBefore[at]!) throw new Error(`${writer.name} wrote nothing any more`)
-  }
   history.add(writers, committer)
   await history.check(`${name}, round ${round}`, access)
 }
@@ -230,7 +307,7 @@ async function runScenario(name: string, scenario: Scenario): Promise<History> {
   let round = 0
   try {
     currentTopics = ['kafkajs', 'librdkafka', 'java', 'idempotent'].map((library) => `${name}-${library}`)
-    for (const topic of currentTopics) await cluster.createTopic(topic, partitions)
+    for (const topic of [...currentTopics, probeTopicOf(name)]) await cluster.createTopic(topic, partitions)
     history.begin(currentTopics)
     for (; round < rounds && history.bad === 0; round++) {
       const startedAt = performance.now()
@@ -242,6 +319,7 @@ async function runScenario(name: string, scenario: Scenario): Promise<History> {
     const where = `${name}, round ${round}`
     history.counts.lost++
     history.complain(`${where}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`)
+    history.complain(await cluster.views([...currentTopics, probeTopicOf(name)]))
     history.complain(cluster.outputs())
   } finally {
     await close()
@@ -256,7 +334,7 @@ if (withoutLibrdkafka !== undefined) console.log(`no librdkafka producer takes p
 for (const name of chosen) {
   const scenario = scenarios[name]
   if (scenario === undefined) throw new Error(`no scenario ${name}: ${Object.keys(scenarios).join()}`)
-  if (scenario.cuts && !canCut) {
+  if (scenario.cuts && !namespacesAvailable()) {
     console.log(`${name}: left out, no network namespaces can be made here`)
     continue
   }

@@ -75,6 +75,96 @@ test('a broker that was alone keeps its data when others join it', async () => {
   assert.deepEqual(await consume(both, 'kept', 2), ['x', 'y'])
 })
 
+/** Three brokers with one seed list, none of them started. */
+async function threeSeeds(
+  properties: Readonly<Record<string, string>> = PROPERTIES,
+): Promise<(at: number) => Promise<MillraceBroker>> {
+  const peerPorts = [await freePort(), await freePort(), await freePort()]
+  const seeds = peerPorts.map((port) => `127.0.0.1:${port}`).join(',')
+  return async (at) => {
+    const flags = ['--node-id', `${at + 1}`, '--peer-port', `${peerPorts[at]}`, '--seed', seeds]
+    return closing(await MillraceBroker.start({ shards: 2, memory: '64m', properties, extraArguments: flags }))
+  }
+}
+
+/** Broker 1 founds alone; then, while it is stopped, 2 and 3 found another cluster. */
+async function foundedTwice(use: (alone: Clients) => Promise<void>, properties?: Readonly<Record<string, string>>) {
+  const start = await threeSeeds(properties)
+  const first = await start(0)
+  await use(clientsOf(first))
+  await first.terminate()
+  const others = await Promise.all([start(1), start(2)])
+  return { first, others }
+}
+
+async function clusterOf(broker: MillraceBroker): Promise<{ clusterId: string; nodeIds: number[] }> {
+  const admin = clientsOf(broker).kafkajs().admin()
+  await admin.connect()
+  const { brokers, clusterId } = await admin.describeCluster()
+  await admin.disconnect()
+  return { clusterId, nodeIds: brokers.map(({ nodeId }) => nodeId).sort() }
+}
+
+/** Links come up one after the other once a broker has joined. */
+async function seenBy(broker: MillraceBroker, wanted: readonly number[]): Promise<void> {
+  await eventually(`brokers ${wanted.join(' ')}`, 10_000, async () =>
+    `${(await clusterOf(broker)).nodeIds}` === `${wanted}` ? true : undefined,
+  )
+}
+
+test('a broker that founded a cluster nobody used gives it up for the one that its seeds founded without it', async () => {
+  const { first, others } = await foundedTwice(async () => {}, { ...PROPERTIES, 'default.replication.factor': '3' })
+  await first.restart()
+  assert.match(first.child.stderr, /nobody has used, is given up for the one of 127/)
+  await seenBy(first, [1, 2, 3])
+  await produce(clientsOf(first), 'after', ['b'])
+  // As a member like any other from now on, which the others can count on.
+  await first.kill()
+  await first.restart()
+  assert.doesNotMatch(first.child.stderr, /given up/)
+  await others[1]!.kill()
+  await produce(clientsOf(first), 'after', ['c'])
+  assert.deepEqual((await consume(clientsOf(first), 'after', 2)).sort(), ['b', 'c'])
+})
+
+test('a broker that founded a cluster with a topic keeps it, and is refused by the other cluster', async () => {
+  const { first, others } = await foundedTwice((alone) => produce(alone, 'own', ['a']))
+  // A majority by itself, it may be ready before its seeds have answered.
+  await first.restart().catch(() => {})
+  assert.equal((await first.child.exited).code, 1)
+  assert.match(first.child.stderr, /WRONG_CLUSTER/)
+  assert.doesNotMatch(first.child.stderr, /given up/)
+  await seenBy(others[0]!, [2, 3])
+})
+
+test('of two brokers that each founded a cluster nobody used, and start again together, one joins the other', async () => {
+  const start = await threeSeeds()
+  const first = await start(0)
+  await first.terminate()
+  const second = await start(1)
+  await second.terminate()
+  await Promise.all([first.restart(), second.restart()])
+  const both = [first, second]
+  assert.equal(both.filter(({ child }) => /given up/.test(child.stderr)).length, 1)
+  for (const broker of both) await seenBy(broker, [1, 2])
+  await produce(clientsOf(second), 't', ['a'])
+  assert.deepEqual(await consume(clientsOf(first), 't', 1), ['a'])
+})
+
+test('an empty founder that runs when its seeds come back with another cluster joins that by itself', async () => {
+  const { first, others } = await foundedTwice(async () => {})
+  await produce(clientsOf(others[0]!), 't', ['a'])
+  await Promise.all(others.map((broker) => broker.terminate()))
+  await first.restart()
+  assert.doesNotMatch(first.child.stderr, /given up/)
+  await Promise.all(others.map((broker) => broker.restart()))
+  await eventually('the founder has started again', 30_000, async () =>
+    /starts again.*is given up/s.test(first.child.stderr) ? true : undefined,
+  )
+  await seenBy(others[0]!, [1, 2, 3])
+  assert.deepEqual(await consume(clientsOf(first), 't', 1), ['a'])
+})
+
 test('a second broker with the same id is not let in', async () => {
   const peerPorts = [await freePort(), await freePort()]
   const seeds = `127.0.0.1:${peerPorts[0]}`

@@ -1,7 +1,9 @@
 // Brokers that come to a cluster, leave it, come back with another disk, or do not belong to it.
 
 import assert from 'node:assert/strict'
+import { cp } from 'node:fs/promises'
 import { describe, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { ErrorCode, errorName } from '../../protocol/errors.ts'
 import { MillraceBroker, millrace, spawnMillrace } from '../support/broker.ts'
 import { closing } from '../support/closing.ts'
@@ -36,8 +38,13 @@ async function valuesOf(cluster: MillraceCluster, topic: string, partition: numb
   return records.map(({ value }) => String(value))
 }
 
-async function reassign(cluster: MillraceCluster, topic: string, lists: readonly number[][]): Promise<void> {
-  const wire = await Wire.open(cluster.brokers.at(-1)!)
+async function reassign(
+  cluster: MillraceCluster,
+  topic: string,
+  lists: readonly number[][],
+  through = cluster.brokers.at(-1)!,
+): Promise<void> {
+  const wire = await Wire.open(through)
   const { responses } = await wire.call(api.alterPartitionReassignments, 0, {
     topics: [{ name: topic, partitions: lists.map((replicas, partitionIndex) => ({ partitionIndex, replicas })) }],
     timeoutMs: 10_000,
@@ -171,6 +178,46 @@ describe('a cluster of four', () => {
   })
 })
 
+test('a broker that is dead for good is listed as dead, drained, and taken out; what only it held is said', async () => {
+  const cluster = closing(
+    await MillraceCluster.start({ ...small, count: 4, properties: { 'offsets.topic.num.partitions': '2' } }),
+  )
+  await cluster.createTopic('held', 8)
+  await cluster.createTopic('single', 1, {}, [[4]])
+  await cluster.inSync('held')
+  for (let partition = 0; partition < 8; partition++) await writeTo(cluster, 'held', partition, 'before')
+  await cluster.brokers[3]!.kill()
+  cluster.brokers.pop()
+  const target = ['--bootstrap', cluster.brokers[0]!.bootstrap]
+  const listed = await eventually('broker 4 listed as dead', 10_000, async () => {
+    const brokers = JSON.parse(await succeed(['broker', 'list', '--json', ...target])) as {
+      id: number
+      state: string
+      replicas: number
+    }[]
+    return brokers[3]?.state === 'dead' ? brokers : undefined
+  })
+  assert.deepEqual(
+    listed.map(({ id, state }) => `${id} ${state}`),
+    ['1 alive', '2 alive', '3 alive', '4 dead'],
+  )
+  assert.ok(listed[3]!.replicas > 1)
+  assert.match(await succeed(['broker', 'list', ...target]), /^ +4 .* dead /m)
+  // Its only replica is on the dead broker: nothing can be moved.
+  const stuck = await millrace(['broker', 'drain', '4', ...target])
+  assert.equal(stuck.code, 1, stuck.stdout)
+  assert.match(stuck.stderr, /1 partitions stay, as nobody leads them: single-0\./)
+  await succeed(['topic', 'delete', 'single', ...target])
+  assert.match(await succeed(['broker', 'drain', '4', ...target]), /Broker 4 holds nothing any more\. Take it out/)
+  await succeed(['broker', 'remove', '4', ...target])
+  for (const { replicas, isr } of await cluster.describe('held')) {
+    assert.deepEqual([replicas.includes(4), replicas.length, isr.length], [false, 3, 3])
+  }
+  for (let partition = 0; partition < 8; partition++) {
+    assert.deepEqual(await valuesOf(cluster, 'held', partition), ['before'])
+  }
+})
+
 test('when a majority is lost for good, one survivor goes on with what it has, once it was told to', async () => {
   const cluster = closing(
     await MillraceCluster.start({ ...small, properties: { 'offsets.topic.num.partitions': '2' } }),
@@ -203,4 +250,132 @@ test('when a majority is lost for good, one survivor goes on with what it has, o
     )
   }
   connection.close()
+})
+
+test('a copy of the directory of a broker that lives ends with one line, and draws no client to itself', async () => {
+  const cluster = closing(await MillraceCluster.start(small))
+  await cluster.createTopic('copied', 3)
+  await cluster.inSync('copied')
+  const ports = cluster.brokers.map(({ port }) => port)
+  const seeds = cluster.seeds.split(',')
+  // One that is told where the broker runs whose copy it is, and one that is not.
+  const copies = [seeds, seeds.slice(0, 2)].map(async (known) => {
+    const dataDir = await temporaryDirectory('copied')
+    await cp(cluster.dataDir(2), dataDir, { recursive: true })
+    const extraArguments = cluster.flags(2)
+    extraArguments[extraArguments.indexOf('--peer-port') + 1] = String(await freePort())
+    extraArguments[extraArguments.indexOf('--seed') + 1] = known.join(',')
+    return spawnMillrace(await freePort(), dataDir, { ...small, extraArguments })
+  })
+  const ended = copies.map(async (copy) => {
+    const { exited, process } = await copy
+    const late = setTimeout(() => process.kill('SIGKILL'), 30_000)
+    const { code } = await exited
+    clearTimeout(late)
+    return code
+  })
+  const named = async (): Promise<number[]> => {
+    const wire = await Wire.open(cluster.brokers[0]!)
+    const { brokers } = await wire.call(api.metadata, 12, { topics: [], allowAutoTopicCreation: false })
+    wire.close()
+    return brokers.map(({ port }) => port).sort()
+  }
+  let running = true
+  const all = Promise.all(ended).finally(() => {
+    running = false
+  })
+  while (running) {
+    assert.deepEqual(await named(), [...ports].sort())
+    await sleep(50)
+  }
+  assert.deepEqual(await all, [1, 1])
+  for (const copy of copies) assert.match((await copy).stderr, /NODE_ID_IN_USE/)
+  assert.deepEqual(await named(), [...ports].sort())
+  assert.equal(cluster.brokers[2]!.child.running, true)
+  for (const partition of [0, 1, 2]) await writeTo(cluster, 'copied', partition, 'undisturbed')
+  await cluster.inSync('copied')
+})
+
+describe('a survivor that knows more than the one that was recovered', () => {
+  async function recovered(cluster: MillraceCluster, at: number, survivor: number): Promise<void> {
+    const lost = cluster.brokers.map((_, other) => other).filter((other) => other !== at && other !== survivor)
+    const args = ['--data-dir', cluster.dataDir(at), '--lost', lost.map((other) => other + 1).join(','), '--yes']
+    assert.match(await succeed(['broker', 'unsafe-recover', ...args]), /Start the other survivors/)
+    await cluster.brokers[at]!.restart()
+  }
+
+  test('its records are neither cut off nor served beside those of the leader, and it says so', async () => {
+    const properties = { 'offsets.topic.num.partitions': '1' }
+    const cluster = closing(await MillraceCluster.start({ ...small, shards: 1, count: 5, properties }))
+    const wire = await Wire.open(cluster.brokers[0]!)
+    const { controllerId } = await wire.call(api.metadata, 12, { topics: [], allowAutoTopicCreation: false })
+    wire.close()
+    // Whoever stands still must miss nothing of the metadata, not even an election.
+    const [behind, ahead, first] = [0, 1, 2, 3, 4].filter((at) => at !== controllerId - 1) as [number, number, number]
+    const all = [1, 2, 3, 4, 5].sort((one, other) => Number(other === first + 1) - Number(one === first + 1))
+    await cluster.createTopic('two', 1, {}, [all])
+    await cluster.inSync('two')
+    for (const value of ['a', 'b']) await writeTo(cluster, 'two', 0, value)
+    await cluster.brokers[behind]!.kill()
+    for (const value of ['c', 'd', 'e']) await writeTo(cluster, 'two', 0, value)
+    await cluster.brokers[ahead]!.terminate()
+    await Promise.all(cluster.brokers.map((broker) => broker.kill()))
+
+    await recovered(cluster, behind, ahead)
+    const leader = cluster.brokers[behind]!
+    const connection = await RawConnection.open(leader.port, leader.host)
+    await eventually('a write to the recovered broker', 20_000, async () =>
+      (await produce(connection, 'two', 0, batch('x'))).error === ErrorCode.NONE ? true : undefined,
+    )
+    for (let count = 0; count < 9; count++) await produce(connection, 'two', 0, batch('y'))
+    const truth = (await readAll(connection, 'two', 0)).map(({ value }) => String(value))
+    assert.deepEqual(truth, ['a', 'b', 'x', ...Array(9).fill('y')])
+
+    const other = cluster.brokers[ahead]!
+    await other.restart()
+    await eventually('the survivor says that it knows more', 20_000, async () =>
+      /two-0 is not served here any more/.test(other.child.stderr) ? true : undefined,
+    )
+    const there = await RawConnection.open(other.port, other.host)
+    await assert.rejects(readAll(there, 'two', 0), new RegExp(`error ${ErrorCode.KAFKA_STORAGE_ERROR}$`))
+    assert.equal(other.child.stderr.match(/is not served here/g)?.length, 1)
+
+    // Away and back: it is filled again.
+    await reassign(cluster, 'two', [[behind + 1]], leader)
+    await reassign(cluster, 'two', [[behind + 1, ahead + 1]], leader)
+    const again = await eventually('the survivor serves what the leader has', 20_000, async () => {
+      const values = (await readAll(there, 'two', 0)).map(({ value }) => String(value))
+      return values.length === truth.length ? values : undefined
+    })
+    assert.deepEqual(again, truth)
+    there.close()
+    connection.close()
+    assert.equal(leader.child.running && other.child.running, true)
+  })
+
+  test('a broker whose metadata are ahead ends with one line', async () => {
+    const cluster = closing(await MillraceCluster.start({ ...small, shards: 1, count: 4 }))
+    await cluster.createTopic('known', 1)
+    await cluster.inSync('known')
+    await cluster.brokers[0]!.kill()
+    await eventually('a topic of the others', 20_000, async () => {
+      const wire = await Wire.open(cluster.brokers[1]!)
+      const about = { name: 'unknown', numPartitions: 1, replicationFactor: 1, assignments: [], configs: [] }
+      const { topics } = await wire.call(api.createTopics, 5, { topics: [about], timeoutMs: 5000, validateOnly: false })
+      wire.close()
+      return [ErrorCode.NONE, ErrorCode.TOPIC_ALREADY_EXISTS].some((code) => code === topics[0]?.errorCode)
+        ? true
+        : undefined
+    })
+    await Promise.all(cluster.brokers.map((broker) => broker.kill()))
+    await recovered(cluster, 0, 1)
+    const ahead = cluster.brokers[1]!
+    await ahead.restart().catch(() => {})
+    const late = setTimeout(() => ahead.child.process.kill('SIGKILL'), 30_000)
+    const { code } = await ahead.child.exited
+    clearTimeout(late)
+    assert.equal(code, 1, ahead.child.stderr)
+    assert.match(ahead.child.stderr, /METADATA_CONTRADICTED/)
+    assert.equal(cluster.brokers[0]!.child.running, true)
+  })
 })

@@ -24,7 +24,10 @@ export interface Writer {
   readonly topic: string
   /** Whether a record may be in the log twice: only without idempotence. */
   readonly mayDuplicate: boolean
+  /** Grows as answers come in. */
   readonly acknowledged: Acknowledged[]
+  /** What it gave up on, once it has. */
+  readonly failure: string | undefined
   /** Whether the value is one that this writer sent. */
   attempted(value: string): boolean
   start(): Promise<void>
@@ -39,6 +42,7 @@ abstract class Numbered implements Writer {
   abstract readonly mayDuplicate: boolean
   readonly topic: string
   readonly acknowledged: Acknowledged[] = []
+  failure: string | undefined
   protected readonly prefix: string
   protected readonly bootstrap: string
   protected readonly partitions: number
@@ -120,9 +124,12 @@ export class LibrdkafkaWriter extends Numbered {
   readonly name = 'librdkafka, idempotent'
   readonly mayDuplicate = false
   #child: Child | undefined
+  /** Of its last line. */
+  #ended = false
 
   async start(): Promise<void> {
     this.#child = startLibrdkafka(['stream', this.bootstrap, this.topic, this.prefix, '0'])
+    this.#child.eachLine((line) => this.#told(line))
     await this.#child.waitFor(/\n/, 30_000)
   }
 
@@ -132,19 +139,21 @@ export class LibrdkafkaWriter extends Numbered {
     child.process.stdin?.end('\n')
     const { code } = await child.exited
     if (code !== 0) throw new Error(`librdkafka ended with ${code}\n${child.stderr}`)
-    let ended = false
-    for (const line of child.stdout.split('\n')) {
-      const [value = '', partition, offset] = line.split(' ')
-      if (value === '!') throw new Error(`librdkafka gave up on a record: ${line}`)
-      if (value === 'end') {
-        this.next = Number(partition)
-        if (Number(offset) > 0) throw new Error(`librdkafka left ${offset} records unsent`)
-        ended = true
-      } else if (value !== '') {
-        this.acknowledged.push({ value, partition: Number(partition), offset: Number(offset) })
-      }
+    if (this.failure !== undefined) throw new Error(`librdkafka ${this.failure}`)
+    if (!this.#ended) throw new Error('librdkafka ended without its last line')
+  }
+
+  #told(line: string): void {
+    const [value = '', partition, offset] = line.split(' ')
+    if (value === '!') {
+      this.failure ??= `gave up on a record: ${line}`
+    } else if (value === 'end') {
+      this.next = Number(partition)
+      if (Number(offset) > 0) this.failure ??= `left ${offset} records unsent`
+      this.#ended = true
+    } else {
+      this.acknowledged.push({ value, partition: Number(partition), offset: Number(offset) })
     }
-    if (!ended) throw new Error('librdkafka ended without its last line')
   }
 }
 
@@ -172,6 +181,7 @@ export class JavaWriter extends Numbered {
       ...['--bootstrap-server', this.bootstrap, '--topic', this.topic, '--acks', '-1', '--throughput', '2000'],
       ...['--value-prefix', String(this.#number), '--command-config', properties],
     ])
+    this.#child.eachLine((line) => this.#told(line))
     await this.#child.waitFor(/producer_send_success/, 60_000)
   }
 
@@ -179,13 +189,14 @@ export class JavaWriter extends Numbered {
     const child = this.#child
     if (child === undefined) return
     await child.stop('SIGTERM', 100_000)
-    for (const line of child.stdout.split('\n')) {
-      if (!line.startsWith('{')) continue
-      const event = JSON.parse(line) as { name: string; value: string; partition: number; offset: number }
-      if (event.name === 'producer_send_error') throw new Error(`the Java producer gave up on a record: ${line}`)
-      if (event.name !== 'producer_send_success') continue
-      this.acknowledged.push({ value: event.value, partition: event.partition, offset: event.offset })
-    }
+    if (this.failure !== undefined) throw new Error(`the Java producer ${this.failure}`)
+  }
+
+  #told(line: string): void {
+    if (!line.startsWith('{')) return
+    const { name, value, partition, offset } = JSON.parse(line) as Acknowledged & { name: string }
+    if (name === 'producer_send_error') this.failure ??= `gave up on a record: ${line}`
+    else if (name === 'producer_send_success') this.acknowledged.push({ value, partition, offset })
   }
 
   /** Its values are `<number>.<count>`. */

@@ -64,7 +64,15 @@ export interface Fault {
   readonly count?: number
 }
 
+/**
+ * What a full disk refuses: 'growth' is new files and directories, reservations, and writes beyond what is reserved; 'changes' also
+ * writes into reserved space, cuts and renames, as on file systems that never write in place. Removing always works.
+ */
+export type Fullness = 'none' | 'growth' | 'changes'
+
 interface Pending {
+  readonly operation: Operation
+  readonly path: string
   turns: number
   /** Takes effect and answers. */
   readonly complete: () => void
@@ -85,6 +93,10 @@ export class SimulatedDisk implements Disk {
   durableWriteCount = 0
   writtenBytes = 0
   capacityBytes: number
+  /** Refuses from now on, whatever capacityBytes says. A restart begins with 'none'. */
+  fullness: Fullness = 'none'
+  /** What a full disk says: ENOSPC, or EDQUOT where it is a quota that is spent. */
+  fullCode = 'ENOSPC'
   crashAtOperation: number
   readonly random: SeededRandom
   readonly #options: SimulatedDiskOptions
@@ -95,6 +107,9 @@ export class SimulatedDisk implements Disk {
   #pending: Pending[] = []
   #scheduled = false
   #crashed = false
+  #hangs: ((path: string, operation: Operation) => boolean) | undefined
+  /** What would have completed, if the disk did not hang. */
+  #held: Pending[] = []
   #tellCrashed: () => void
 
   constructor(options: SimulatedDiskOptions, root?: DirectoryInode, names = new NameJournal()) {
@@ -127,7 +142,7 @@ export class SimulatedDisk implements Disk {
     return this.#crashed
   }
 
-  /** Operations submitted and not answered. */
+  /** Operations submitted and not answered, without those that hang. */
   get inFlightCount(): number {
     return this.#pending.length
   }
@@ -142,11 +157,27 @@ export class SimulatedDisk implements Disk {
     this.#faults.length = 0
   }
 
+  /**
+   * Operations neither complete nor fail from now on, until resume(). A crash takes them with all that is in flight.
+   * @param choose those that do not; all when left out
+   */
+  hang(choose: (path: string, operation: Operation) => boolean = () => true): void {
+    this.#hangs = choose
+  }
+
+  /** The disk answers again. */
+  resume(): void {
+    this.#hangs = undefined
+    const held = this.#held
+    this.#held = []
+    for (const pending of held) pending.complete()
+  }
+
   /** Completes one operation, chosen by the seed. @returns false when none is in flight */
   pump(): boolean {
     if (this.#crashed || this.#pending.length === 0) return false
     const [chosen] = this.#pending.splice(this.random.below(this.#pending.length), 1)
-    chosen!.complete()
+    this.#finish(chosen!)
     return true
   }
 
@@ -163,8 +194,9 @@ export class SimulatedDisk implements Disk {
   crash(): void {
     if (this.#crashed) return
     this.#crashed = true
-    for (const pending of this.random.shuffle(this.#pending)) pending.interrupt?.()
+    for (const pending of this.random.shuffle([...this.#pending, ...this.#held])) pending.interrupt?.()
     this.#pending = []
+    this.#held = []
     this.#names.crash(this.random)
     this.#tellCrashed()
   }
@@ -193,8 +225,9 @@ export class SimulatedDisk implements Disk {
    */
   reopen(options: Partial<SimulatedDiskOptions> = {}): SimulatedDisk {
     this.#crashed = true
-    for (const pending of this.random.shuffle(this.#pending)) pending.interrupt?.()
+    for (const pending of this.random.shuffle([...this.#pending, ...this.#held])) pending.interrupt?.()
     this.#pending = []
+    this.#held = []
     this.#tellCrashed()
     return new SimulatedDisk(
       {
@@ -286,6 +319,7 @@ export class SimulatedDisk implements Disk {
       if (inode !== undefined && options.mode === 'create-new') throw new DiskError('EEXIST', 'open', path)
       if (inode === undefined) {
         if (options.mode === 'r' || options.mode === 'rw') throw new DiskError('ENOENT', 'open', path)
+        this.#takeSpace('growth', 'open', path)
         inode = new FileInode()
         inode.modifiedMs = this.#nowMs()
         this.#names.change(inode, undefined, { directory, name })
@@ -316,6 +350,7 @@ export class SimulatedDisk implements Disk {
       for (const name of split(path)) {
         let next = directory.names.get(name)
         if (next === undefined) {
+          this.#takeSpace('growth', 'makeDirectory', path)
           next = new DirectoryInode()
           next.modifiedMs = this.#nowMs()
           this.#names.change(next, undefined, { directory, name })
@@ -332,6 +367,7 @@ export class SimulatedDisk implements Disk {
       const target = this.#parent('rename', to)
       const inode = source.directory.names.get(source.name)
       if (inode === undefined) throw new DiskError('ENOENT', 'rename', from)
+      this.#takeSpace('changes', 'rename', from)
       const replaced = target.directory.names.get(target.name)
       if (replaced === inode) return
       if (replaced?.kind === 'directory' && replaced.names.size > 0) throw new DiskError('ENOTEMPTY', 'rename', to)
@@ -436,7 +472,18 @@ export class SimulatedDisk implements Disk {
   readonly #io: FileIo = {
     submit: (operation, path, effect, interrupt) => this.#submit(operation, path, effect, interrupt),
     nowMs: () => this.#nowMs(),
-    hasRoom: (moreBytes) => moreBytes <= 0 || this.usedBytes() + moreBytes <= this.capacityBytes,
+    takeSpace: (operation, path, moreBytes) => {
+      this.#takeSpace('changes', operation, path)
+      if (moreBytes <= 0) return
+      this.#takeSpace('growth', operation, path)
+      if (this.usedBytes() + moreBytes > this.capacityBytes) throw new DiskError(this.fullCode, operation, path)
+    },
+  }
+
+  /** @throws DiskError when the disk is full in such a way that it refuses this */
+  #takeSpace(kind: Exclude<Fullness, 'none'>, operation: Operation, path: string): void {
+    const refuses = this.fullness === 'changes' || this.fullness === kind
+    if (refuses) throw new DiskError(this.fullCode, operation, path)
   }
 
   /**
@@ -464,6 +511,8 @@ export class SimulatedDisk implements Disk {
     }
     const faulty = fault !== undefined && !FAULTS_WITH_EFFECT.has(operation)
     const pending: Pending = {
+      operation,
+      path,
       turns: 1 + this.random.below(this.#options.turnsMax ?? 4),
       complete: faulty ? () => reject(new DiskError(fault, operation, path)) : complete,
       interrupt: faulty ? undefined : interrupt,
@@ -479,7 +528,12 @@ export class SimulatedDisk implements Disk {
     const at = this.#pending.indexOf(pending)
     if (this.#crashed || at < 0) return
     this.#pending.splice(at, 1)
-    pending.complete()
+    this.#finish(pending)
+  }
+
+  #finish(pending: Pending): void {
+    if (this.#hangs?.(pending.path, pending.operation)) this.#held.push(pending)
+    else pending.complete()
   }
 
   #nextFault(operation: Operation, path: string): string | undefined {
@@ -512,7 +566,7 @@ export class SimulatedDisk implements Disk {
       else rest.push(pending)
     }
     this.#pending = rest
-    for (const pending of this.random.shuffle(due)) pending.complete()
+    for (const pending of this.random.shuffle(due)) this.#finish(pending)
     if (this.#pending.length > 0) this.#schedule()
   }
 }
@@ -528,7 +582,8 @@ interface FileIo {
     interrupt?: () => void,
   ): Promise<T>
   nowMs(): number
-  hasRoom(moreBytes: number): boolean
+  /** @throws DiskError when the disk is full */
+  takeSpace(operation: Operation, path: string, moreBytes: number): void
 }
 
 class SimulatedFile implements File {
@@ -564,8 +619,13 @@ class SimulatedFile implements File {
       if (refused !== undefined) throw new DiskError(refused, 'write', this.path)
       if (!sameBytes(bytes, from))
         throw new Error(`write ${this.path}: the memory changed while the write was in flight`)
-      if (!this.#io.hasRoom(position + bytes.length - this.#inode.allocatedBytes)) {
-        throw new DiskError('ENOSPC', 'write', this.path)
+      const moreBytes = position + bytes.length - this.#inode.allocatedBytes
+      try {
+        this.#io.takeSpace('write', this.path, moreBytes)
+      } catch (error) {
+        // What there was space for may have been written.
+        if (moreBytes <= 0) this.#tear(bytes, position)
+        throw error
       }
       if (fault !== undefined) {
         this.#tear(bytes, position)
@@ -604,9 +664,8 @@ class SimulatedFile implements File {
   allocate(position: number, length: number, how: 'keep-size' | 'extend'): Promise<void> {
     return this.#io.submit('allocate', this.path, () => {
       if (this.#closed || this.#readOnly) throw new DiskError('EBADF', 'allocate', this.path)
-      if (!this.#io.hasRoom(position + length - this.#inode.allocatedBytes)) {
-        throw new DiskError('ENOSPC', 'allocate', this.path)
-      }
+      const moreBytes = position + length - this.#inode.allocatedBytes
+      if (moreBytes > 0) this.#io.takeSpace('allocate', this.path, moreBytes)
       this.#inode.allocate(position + length, how === 'extend')
     })
   }
@@ -614,6 +673,7 @@ class SimulatedFile implements File {
   truncate(sizeBytes: number): Promise<void> {
     const effect = (): void => {
       if (this.#closed || this.#readOnly) throw new DiskError('EBADF', 'truncate', this.path)
+      this.#io.takeSpace('truncate', this.path, 0)
       this.#inode.truncate(sizeBytes)
       this.#inode.modifiedMs = this.#io.nowMs()
     }

@@ -34,6 +34,22 @@ test('nothing acknowledged is lost or changed whenever the power goes', async (t
   assert.ok(installs > 0)
 })
 
+test('a disk that is full for a while loses nothing either, whenever the power goes', async (t) => {
+  let crashPoints = 0
+  let waits = 0
+  for (let seed = FROM; seed < FROM + SEEDS; seed++) {
+    try {
+      const report = await new Workload({ seed, steps: 150, crashes: 6, fills: true }).run()
+      crashPoints += report.crashPoints
+      waits += report.waits
+    } catch (error) {
+      throw new Error(`seed ${seed}: ${(error as Error).message}`, { cause: error })
+    }
+  }
+  t.diagnostic(`${SEEDS} seeds from ${FROM}, ${crashPoints} crashes, ${waits} times something waited for space`)
+  assert.ok(waits > SEEDS)
+})
+
 /** A file that does what another one does, but for one bug. */
 class FaultyFile implements File {
   readonly #file: File
@@ -57,7 +73,8 @@ class FaultyFile implements File {
   }
 
   write(from: Uint8Array, position: number, durable: boolean): Promise<void> {
-    return this.#file.write(from, position, durable && this.#bug !== 'journal write not durable')
+    const written = this.#file.write(from, position, durable && this.#bug !== 'journal write not durable')
+    return this.#bug === 'a write without space taken for done' ? written.catch(() => undefined) : written
   }
 
   sync(): Promise<void> {
@@ -82,7 +99,12 @@ class FaultyFile implements File {
   }
 }
 
-type Bug = 'none' | 'journal write not durable' | 'segment not synced' | 'directory not synced'
+type Bug =
+  | 'none'
+  | 'journal write not durable'
+  | 'segment not synced'
+  | 'directory not synced'
+  | 'a write without space taken for done'
 
 function plant(disk: SimulatedDisk, bug: Bug): Disk {
   return {
@@ -160,12 +182,12 @@ const FOLLOWER_BUGS: Readonly<Record<string, Tamper>> = {
 }
 
 /** What the first seed that notices a bug says, undefined when none does. */
-async function noticed(bug: Bug | Tamper, seeds: number): Promise<string | undefined> {
+async function noticed(bug: Bug | Tamper, seeds: number, fills = false): Promise<string | undefined> {
   const planted =
     typeof bug === 'function' ? { tamper: bug } : { wrap: (disk: SimulatedDisk): Disk => plant(disk, bug) }
   for (let seed = 1; seed <= seeds; seed++) {
     try {
-      await new Workload({ seed, steps: 150, crashes: 6, ...planted }).run()
+      await new Workload({ seed, steps: 150, crashes: 6, fills, ...planted }).run()
     } catch (error) {
       return `seed ${seed}: ${(error as Error).message}`
     }
@@ -185,9 +207,15 @@ for (const bug of ['journal write not durable', 'segment not synced', 'directory
   })
 }
 
+test('a planted bug is found out: a write without space taken for done', async (t) => {
+  const finding = await noticed('a write without space taken for done', 60, true)
+  assert.ok(finding !== undefined, 'no seed noticed')
+  t.diagnostic(finding)
+})
+
 for (const [bug, tamper] of Object.entries(FOLLOWER_BUGS)) {
   test(`a planted bug is found out: ${bug}`, async (t) => {
-    const finding = await noticed(tamper, 60)
+    const finding = await noticed(tamper, 120)
     assert.ok(finding !== undefined, `no seed noticed: ${bug}`)
     t.diagnostic(finding)
   })

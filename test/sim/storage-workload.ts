@@ -23,6 +23,8 @@ export interface WorkloadOptions {
   readonly wrap?: (disk: SimulatedDisk) => Disk
   /** Gets every group when it is made or found, to plant a bug. */
   readonly tamper?: (group: GroupLog, disk: Disk) => void
+  /** The disk is full every now and then, for a while. */
+  readonly fills?: boolean
 }
 
 /** What an item of a group's log must look like. */
@@ -95,6 +97,8 @@ export interface RunReport {
   installs: number
   /** Crashes that left the log as it was before a truncation or an installation. */
   reverted: number
+  /** Times that something waited for space. */
+  waits: number
 }
 
 const JOURNAL_FILE_BYTES = 32 * 1024
@@ -125,6 +129,7 @@ export class Workload {
     overwrites: 0,
     installs: 0,
     reverted: 0,
+    waits: 0,
   }
   readonly #options: WorkloadOptions
   readonly #random: SeededRandom
@@ -168,6 +173,8 @@ export class Workload {
     }
     await this.#live(steps)
     if (!this.#disk.crashed) {
+      this.#disk.fullness = 'none'
+      this.#timers.advance(500)
       await this.#settle()
       await Promise.race([this.#storage.close(), this.#disk.whenCrashed])
     }
@@ -208,6 +215,9 @@ export class Workload {
       onDurable: (groups) => this.#onDurable(groups),
       onFailure: (error) => this.#failures.push(error),
       onRoom: () => undefined,
+      onFull: (isFull) => {
+        if (isFull) this.report.waits += 1
+      },
       log: (_level, message) => {
         if (message.includes('segments up to')) this.report.deletedSegments += 1
       },
@@ -253,6 +263,7 @@ export class Workload {
 
   async #live(steps: number): Promise<void> {
     for (let step = 0; step < steps && !this.#disk.crashed; step++) {
+      if (this.#options.fills === true) this.#fill()
       this.#step()
       if (this.#random.chance(0.7)) this.#storage.flush()
       await this.#turn()
@@ -263,6 +274,19 @@ export class Workload {
         this.#failures[0]?.cause,
       )
     }
+  }
+
+  /** The disk fills up, or somebody makes room. */
+  #fill(): void {
+    const disk = this.#disk
+    if (disk.fullness === 'none') {
+      if (!this.#random.chance(0.03)) return
+      disk.fullness = this.#random.chance(0.5) ? 'growth' : 'changes'
+      disk.fullCode = this.#random.chance(0.8) ? 'ENOSPC' : 'EDQUOT'
+      return
+    }
+    if (this.#random.chance(0.15)) this.#timers.advance(500)
+    if (this.#random.chance(0.1)) disk.fullness = 'none'
   }
 
   #step(): void {
@@ -419,12 +443,12 @@ export class Workload {
     this.#truncate(model, group)
     for (let count = 1 + this.#random.below(3); count > 0; count--) this.#append(model, group)
     this.report.overwrites += 1
-    this.#endangerSoon()
+    this.#endangerSoon(0.1)
   }
 
   /** What replaces acknowledged data is best interrupted right there. */
-  #endangerSoon(): void {
-    if (!this.#random.chance(0.1)) return
+  #endangerSoon(chance: number): void {
+    if (!this.#random.chance(chance)) return
     this.#storage.flush()
     const soon = this.#disk.operationCount + 1 + this.#random.below(5)
     this.#disk.crashAtOperation = Math.min(this.#disk.crashAtOperation, soon)
@@ -452,7 +476,7 @@ export class Workload {
     this.#hardState(model, group)
     check(group.durableIndex <= ackedIndex, 'an installation is not durable at once', group.durableIndex, ackedIndex)
     if (this.#random.chance(0.5)) this.#append(model, group)
-    this.#endangerSoon()
+    this.#endangerSoon(0.3)
   }
 
   #remember(model: GroupModel, index: number): void {

@@ -2,10 +2,13 @@
 //
 // Owned by the test that started it; close() stops everything and removes the data.
 
+import { setTimeout as sleep } from 'node:timers/promises'
 import kafkajs from 'kafkajs'
+import { errorName } from '../../protocol/errors.ts'
 import { MillraceBroker, type MillraceOptions } from './broker.ts'
 import { Namespaces, namespacesAvailable } from './namespaces.ts'
 import { eventually, freePort, removeDirectory, temporaryDirectory } from './process.ts'
+import { api, Wire } from './wire.ts'
 
 const { Kafka, logLevel } = kafkajs
 
@@ -107,10 +110,68 @@ export abstract class Cluster {
   async inSync(topic: string, timeoutMs = 60_000): Promise<void> {
     await eventually(`all replicas of ${topic} in sync`, timeoutMs, async () => {
       const partitions = await this.describe(topic)
-      return partitions.every(({ isr, replicas, leader }) => leader >= 0 && isr.length === replicas.length)
-        ? true
-        : undefined
+      if (partitions.every(({ isr, replicas, leader }) => leader >= 0 && isr.length === replicas.length)) return true
+      const seen = partitions.map(({ partitionId, leader, isr, replicas }) =>
+        lineOf({ partition: partitionId, leader, isr, replicas }),
+      )
+      throw new Error(`${seen.join('; ')}`)
     })
+  }
+
+  /** What each broker says of the topics: leader, in-sync replicas and replicas of every partition, for a failure's report. */
+  async views(topics: readonly string[]): Promise<string> {
+    const views = this.brokers.map(async (broker, at) => {
+      const view = await withinMs(3000, viewOf(broker, topics)).catch((error: Error) => error.message)
+      return `broker ${at + 1} says:\n${view}`
+    })
+    return (await Promise.all(views)).join('\n')
+  }
+}
+
+interface SeenPartition {
+  readonly partition: number
+  readonly leader: number
+  readonly isr: readonly number[]
+  readonly replicas: readonly number[]
+}
+
+function lineOf({ partition, leader, isr, replicas }: SeenPartition): string {
+  return `${partition} led by ${leader}, in sync ${isr.join(' ')} of ${replicas.join(' ')}`
+}
+
+async function viewOf({ port, host }: ClusterBroker, topics: readonly string[]): Promise<string> {
+  const wire = await Wire.open({ port, host })
+  try {
+    const answer = await wire.call(api.metadata, 12, {
+      topics: topics.map((name) => ({ name })),
+      allowAutoTopicCreation: false,
+    })
+    const brokers = answer.brokers.map(({ nodeId }) => nodeId).join(' ')
+    const lines = [`  controller ${answer.controllerId}, brokers ${brokers}`]
+    for (const { name, errorCode, partitions } of answer.topics) {
+      const seen = partitions
+        .toSorted((one, other) => one.partitionIndex - other.partitionIndex)
+        .map(({ partitionIndex, leaderId, leaderEpoch, isrNodes, replicaNodes, errorCode: partitionError }) => {
+          const line = lineOf({ partition: partitionIndex, leader: leaderId, isr: isrNodes, replicas: replicaNodes })
+          return `${line} in ${leaderEpoch}${partitionError === 0 ? '' : ` (${errorName(partitionError)})`}`
+        })
+      lines.push(`  ${name}${errorCode === 0 ? '' : ` (${errorName(errorCode)})`}: ${seen.join('; ')}`)
+    }
+    return lines.join('\n')
+  } finally {
+    wire.close()
+  }
+}
+
+async function withinMs<T>(ms: number, promise: Promise<T>): Promise<T> {
+  const late = new AbortController()
+  try {
+    const timeout = sleep(ms, undefined, { signal: late.signal, ref: false }).then(() => {
+      throw new Error(`  no answer within ${ms} ms`)
+    })
+    return await Promise.race([promise, timeout])
+  } finally {
+    late.abort()
   }
 }
 

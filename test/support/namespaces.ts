@@ -8,15 +8,27 @@ function ip(...args: string[]): void {
   execFileSync('ip', args, { stdio: ['ignore', 'ignore', 'pipe'] })
 }
 
-/** Whether namespaces can be made here. */
+/** What was never made need not go. */
+function remove(...args: string[]): void {
+  try {
+    ip(...args)
+  } catch {
+    // It is not there.
+  }
+}
+
+/** Whether namespaces can be made here; an error with MILLRACE_REQUIRE_CLIENTS=1 when not. */
 export function namespacesAvailable(): boolean {
   const name = `mr-probe-${process.pid}`
   try {
     ip('netns', 'add', name)
     ip('netns', 'del', name)
     return true
-  } catch {
-    return false
+  } catch (error) {
+    if (process.env.MILLRACE_REQUIRE_CLIENTS !== '1') return false
+    throw new Error('no network namespaces can be made here, so no connection can be cut: it takes root and iproute2', {
+      cause: error,
+    })
   }
 }
 
@@ -101,16 +113,10 @@ export class Namespaces {
 
   close(): void {
     for (let at = 0; at < this.count; at++) {
-      try {
-        ip('netns', 'del', this.#name(at))
-      } catch {
-        // Never made.
-      }
+      // By itself: a connection of a killed process that was cut off keeps its namespace, and with it this link, for minutes.
+      remove('link', 'del', this.#port(at))
+      remove('netns', 'del', this.#name(at))
     }
-    try {
-      ip('link', 'del', this.#bridge)
-    } catch {
-      // Never made.
-    }
+    remove('link', 'del', this.#bridge)
   }
 }

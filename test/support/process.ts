@@ -127,6 +127,16 @@ export class Child {
     })
   }
 
+  /** Calls with every line of stdout from now on, as it comes; what is behind the last line end is none. */
+  eachLine(call: (line: string) => void): void {
+    let rest = ''
+    this.process.stdout?.on('data', (text: string) => {
+      const lines = `${rest}${text}`.split('\n')
+      rest = lines.pop() ?? ''
+      for (const line of lines) call(line)
+    })
+  }
+
   async stop(
     signal: NodeJS.Signals = 'SIGTERM',
     graceMs = 20_000,
@@ -164,7 +174,7 @@ export async function hasProgram(command: string, args: readonly string[]): Prom
   return (await run(command, args, { timeoutMs: 20_000 })).code === 0
 }
 
-/** Calls `probe` until it gives something other than undefined; what it throws counts as "not yet". */
+/** Calls `probe` until it gives something other than undefined; what it throws counts as "not yet", and the last of it is told in the end. */
 export async function eventually<T>(what: string, timeoutMs: number, probe: () => Promise<T | undefined>): Promise<T> {
   const deadline = performance.now() + timeoutMs
   let last: unknown
@@ -172,10 +182,12 @@ export async function eventually<T>(what: string, timeoutMs: number, probe: () =
     try {
       const value = await probe()
       if (value !== undefined) return value
+      last = undefined
     } catch (error) {
       last = error
     }
     await sleep(50)
   } while (performance.now() < deadline)
-  throw new Error(`${what}: not within ${timeoutMs} ms`, { cause: last })
+  const why = last === undefined ? '' : `; at last ${last instanceof Error ? last.message : String(last)}`
+  throw new Error(`${what}: not within ${timeoutMs} ms${why}`, { cause: last })
 }

@@ -1,5 +1,6 @@
 // Brokers as an operator sees them: what each leads and holds, sent away, taken out of the cluster.
 
+import { DescribeClusterRequest, DescribeClusterResponse } from '../../../protocol/messages/describe-cluster.ts'
 import {
   IncrementalAlterConfigsRequest,
   IncrementalAlterConfigsResponse,
@@ -15,16 +16,41 @@ import { check } from './errors.ts'
 import { allTopics, ConfigOperation } from './topics.ts'
 
 const BROKER_RESOURCE = 4
+const BROKER_ENDPOINTS = 1
 
-export interface BrokerLoad extends BrokerNode {
+export interface KnownBroker extends BrokerNode {
+  /** False for one that is registered and does not answer the others. */
+  readonly isAlive: boolean
+}
+
+export interface BrokerLoad extends KnownBroker {
   readonly leads: number
   readonly replicas: number
+}
+
+/** Every registered broker, by id. What Metadata leaves out is only known from brokers that describe their cluster in version 2: Kafka 4.0, and ours. */
+async function registeredBrokers(cluster: Cluster): Promise<KnownBroker[]> {
+  return cluster.attempt(async () => {
+    const connection = await cluster.any()
+    if (connection.versionOf(DescribeClusterRequest) === undefined) {
+      return cluster.brokers.map((broker) => ({ ...broker, isAlive: true }))
+    }
+    const { brokers, errorCode, errorMessage } = await connection.request(
+      DescribeClusterRequest,
+      DescribeClusterResponse,
+      { includeClusterAuthorizedOperations: false, endpointType: BROKER_ENDPOINTS, includeFencedBrokers: true },
+    )
+    check('cannot list the brokers', errorCode, errorMessage)
+    return brokers
+      .map(({ brokerId, host, port, rack, isFenced }) => ({ nodeId: brokerId, host, port, rack, isAlive: !isFenced }))
+      .sort((left, right) => left.nodeId - right.nodeId)
+  })
 }
 
 export async function brokerLoads(cluster: Cluster): Promise<BrokerLoad[]> {
   const topics = await allTopics(cluster)
   const partitions = topics.flatMap((topic) => topic.partitions)
-  return cluster.brokers.map((broker) => ({
+  return (await registeredBrokers(cluster)).map((broker) => ({
     ...broker,
     leads: partitions.filter(({ leaderId }) => leaderId === broker.nodeId).length,
     replicas: partitions.filter(({ replicaNodes }) => replicaNodes.includes(broker.nodeId)).length,

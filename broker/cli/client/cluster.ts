@@ -89,7 +89,13 @@ export class Cluster {
    */
   async any(): Promise<Connection> {
     let last: unknown
-    for (const address of [...this.#brokers.values(), ...this.#bootstrap]) {
+    const addresses = [...this.#brokers.values(), ...this.#bootstrap]
+    // One that answers, before those that may not: a broker that is cut off names the others, dead or alive.
+    for (const address of addresses) {
+      const kept = await this.#connections.get(nameOf(address))?.catch(() => undefined)
+      if (kept?.isOpen === true) return kept
+    }
+    for (const address of addresses) {
       try {
         return await this.#connect(address)
       } catch (error) {
@@ -114,7 +120,15 @@ export class Cluster {
   /** Whom to ask for changes of topics. Falls back to any broker, which passes the request on where there is KRaft. */
   async controller(): Promise<Connection> {
     await this.metadata([])
-    return this.#brokers.has(this.#controllerId) ? this.node(this.#controllerId) : this.any()
+    const controller = this.#brokers.get(this.#controllerId)
+    if (controller === undefined) return this.any()
+    try {
+      return await this.#connect(controller)
+    } catch (error) {
+      // A broker that is cut off names the last one it knew.
+      if (error instanceof ConnectionLost) return this.any()
+      throw error
+    }
   }
 
   /** The broker that coordinates a group. */

@@ -3,7 +3,7 @@
 // One per node for the whole run; each start makes a Life with actors, shards, arenas and mailboxes of its own, and a crash drops all of it. Only
 // the disk goes from one life to the next.
 
-import type { NodeIdentity } from '../../../broker/cluster/node-identity.ts'
+import { LEFT_BEHIND, type NodeIdentity } from '../../../broker/cluster/node-identity.ts'
 import { newUuid } from '../../../broker/cluster/uuid.ts'
 import { BrokerConfig } from '../../../broker/config.ts'
 import {
@@ -72,9 +72,13 @@ export interface DiskSpeed {
   latencyMs: number
   /** Every operation takes this much longer. */
   extraMs: number
+  /** No operation completes before. */
+  hangsUntilMs: number
 }
 
 const DATA = '/data'
+/** What a disk that hangs owes is looked at again so often. */
+const HELD_MS = 100
 
 interface Life {
   readonly actors: Actor[]
@@ -87,7 +91,7 @@ interface Life {
 export class SimulatedBroker {
   readonly spec: BrokerSpec
   readonly clock = new MachineClock()
-  readonly diskSpeed: DiskSpeed = { latencyMs: 0.15, extraMs: 0 }
+  readonly diskSpeed: DiskSpeed = { latencyMs: 0.15, extraMs: 0, hangsUntilMs: 0 }
   readonly #world: World
   readonly #random: SeededRandom
   #disk: SimulatedDisk
@@ -97,12 +101,18 @@ export class SimulatedBroker {
   #hasFailedDisk = false
   /** Its disk holds nothing yet. */
   hasEmptyDisk = true
+  /** Of this life. */
+  runningSinceMs = Number.POSITIVE_INFINITY
   /** It was ready once, so there is a cluster. */
   wasInCluster = false
   /** Why the last life ended by itself. */
   lastFailure: Error | undefined
-  /** Failures of these kinds are expected now: their cause was planted by the run itself. */
-  diskIsFaulty = false
+  /** Some brokers have founded alone, and may refuse each other until one of them starts again. */
+  mayRefuse = false
+  /** The run itself made operations of the disk fail, or took its space; what was in flight when it was mended may still fail in this life. */
+  #diskState: 'sound' | 'faulty' | 'mended' = 'sound'
+  /** The run itself turned bits on the disk. */
+  hasRot = false
 
   constructor(world: World, spec: BrokerSpec, random: SeededRandom) {
     this.#world = world
@@ -159,6 +169,7 @@ export class SimulatedBroker {
     network.machineStarted(this.spec.host)
     this.lastFailure = undefined
     this.#hasFailedDisk = false
+    if (this.#diskState === 'mended') this.#diskState = 'sound'
     const actor = (name: string): Actor =>
       scheduler.actor(`${this.name}.${life}/${name}`, (error) => this.#failed(error))
     const main = actor('main')
@@ -230,6 +241,8 @@ export class SimulatedBroker {
   replaceDisk(): void {
     this.#world.say(this.name, 'gets an empty disk')
     this.#disk = this.#emptyDisk()
+    this.#diskState = 'sound'
+    this.hasRot = false
     this.hasEmptyDisk = true
   }
 
@@ -250,15 +263,12 @@ export class SimulatedBroker {
     if (life === undefined) return
     const text = error instanceof Error ? `${error.name}: ${error.message}` : String(error)
     this.#world.say(this.name, `fails: ${text}`)
-    const isExpected =
-      error instanceof OperatorError ||
-      error instanceof DiskError ||
-      error instanceof StorageCorruption ||
-      (error instanceof Error && error.name === 'Error')
-    if (!isExpected || !this.diskIsFaulty) {
+    if (!this.#mayEndBy(error, life)) {
       this.#world.violated(
-        isExpected
-          ? new Violation(`a broker runs as long as its disk does: ${this.name} ${text}`, { cause: error })
+        error instanceof OperatorError || error instanceof DiskError || error instanceof StorageCorruption
+          ? new Violation(`a broker runs as long as its disk does: ${this.name} (${life.state}) ${text}`, {
+              cause: error,
+            })
           : error,
       )
     }
@@ -268,6 +278,25 @@ export class SimulatedBroker {
     this.#disk = this.#disk.reopen()
   }
 
+  /** Whether the run itself planted the cause of a process that ends by itself, and nothing promises that it goes on all the same. */
+  #mayEndBy(error: unknown, { state }: Life): boolean {
+    if (error instanceof OperatorError && [LEFT_BEHIND, 'SEEDS_DISAGREE'].includes(error.code)) return this.mayRefuse
+    if (this.hasRot && (error instanceof StorageCorruption || error instanceof OperatorError)) return true
+    if (this.#diskState === 'sound') return false
+    // A start says in one line what it cannot do. Later a failed disk makes a shard read-only, and the process stays.
+    if (error instanceof OperatorError) return state === 'starting'
+    return error instanceof DiskError && state !== 'running'
+  }
+
+  /** Operations of the disk fail from now on, or find no space. */
+  diskFails(): void {
+    this.#diskState = 'faulty'
+  }
+
+  diskIsMended(): void {
+    if (this.#diskState === 'faulty') this.#diskState = 'mended'
+  }
+
   #deliver(operation: string, _path: string, complete: () => void): void {
     const { scheduler } = this.#world
     const { latencyMs, extraMs } = this.diskSpeed
@@ -275,7 +304,13 @@ export class SimulatedBroker {
     let ms = latencyMs * (0.5 + this.#random.next()) + extraMs * this.#random.next()
     if (operation === 'sync') ms += latencyMs
     if (this.#random.chance(0.005)) ms += 20 * this.#random.next()
-    scheduler.at(scheduler.nowMs + ms, INPUT, scheduler.current, complete)
+    const { current } = scheduler
+    // The end of it may come earlier than was said, when everything is made whole.
+    const finish = (): void => {
+      if (scheduler.nowMs >= this.diskSpeed.hangsUntilMs) complete()
+      else scheduler.at(scheduler.nowMs + HELD_MS * this.#random.next(), INPUT, current, finish)
+    }
+    scheduler.at(scheduler.nowMs + ms, INPUT, current, finish)
   }
 
   #logger(): Logger {
@@ -400,6 +435,7 @@ export class SimulatedBroker {
     await Promise.all(started)
     if (life.state !== 'starting') return
     life.state = 'running'
+    this.runningSinceMs = scheduler.nowMs
     this.hasEmptyDisk = false
     this.wasInCluster = true
     this.#world.say(this.name, 'is ready')

@@ -44,7 +44,6 @@ function checkAcknowledged(
   placed: readonly Placed[],
   range: { readonly startOffset: number; readonly endOffset: number },
 ): void {
-  if (lane.acks !== -1) return
   const numbers = new Set(placed.map(({ number }) => number))
   for (const [number, offset] of lane.acked) {
     if (offset < 0) {
@@ -86,8 +85,7 @@ function checkOrder(where: string, lane: Lane, placed: readonly Placed[], isTrim
         `a record is there at most as often as it was sent: ${where} lane ${lane.id} record ${number}`,
       )
     }
-    // What only a leader had acknowledged may be lost with it.
-    if (count > 1 || lane.acks === 1) continue
+    if (count > 1) continue
     if (isTrimmed && !lane.idempotent && (lane.attempts[number] ?? 0) > 1) {
       highest = Math.max(highest, number)
       continue

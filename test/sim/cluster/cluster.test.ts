@@ -29,7 +29,7 @@ test('a cluster keeps its promises through every fault', async (t) => {
   assert.ok(acked > SEEDS)
 })
 
-for (const profile of ['flexible', 'witness']) {
+for (const profile of ['flexible', 'witness', 'founders', 'changes']) {
   test(`a cluster keeps its promises in the profile ${profile}`, async () => {
     for (let seed = FROM; seed < FROM + Math.ceil(SEEDS / 5); seed++) {
       const { report } = await simulate({ seed, profile })
@@ -39,6 +39,14 @@ for (const profile of ['flexible', 'witness']) {
     }
   })
 }
+
+test('changes are judged while brokers fail, not only when all is whole', async () => {
+  let judged = 0
+  for (let seed = FROM; seed < FROM + 5; seed++)
+    judged += (await simulate({ seed, profile: 'changes' })).report.judgedChanges
+  // Two rounds of three changes, each asked of both other brokers, belong to the end of every run.
+  assert.ok(judged > 5 * 12, `${judged} answers`)
+})
 
 test('the same seed gives the same run, event for event, in one process and in two', async () => {
   for (const seed of [3, 4, 5]) {

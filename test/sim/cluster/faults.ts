@@ -16,6 +16,8 @@ export interface FaultWeights {
   breakConnections: number
   isolateClient: number
   slowDisk: number
+  /** Operations of one disk neither complete nor fail for some seconds. */
+  hangDisk: number
   diskError: number
   diskFull: number
   jumpClock: number
@@ -34,6 +36,35 @@ export interface FaultWeights {
   chase: number
   /** Leaders are cut off one after the other, each some milliseconds after its election. */
   rotate: number
+  /** A disk takes no more writes, for longer than most faults last; the process stays. */
+  failDisk: number
+}
+
+/** After something was wrong with a broker it is given so long until it counts as one that others can rely on. */
+const SETTLE_MS = 1500
+
+/** Faults that concern the clients, or nothing that brokers say to each other. */
+const HARMLESS: ReadonlySet<keyof FaultWeights> = new Set(['isolateClient', 'slowDisk', 'jumpClock', 'stall'])
+/** Faults of one machine alone. */
+const LOCAL: ReadonlySet<keyof FaultWeights> = new Set([
+  'kill',
+  'losePower',
+  'stop',
+  'pause',
+  'hangDisk',
+  'diskError',
+  'diskFull',
+  'reshard',
+  'loseDisk',
+  'bitRot',
+  'failDisk',
+])
+
+/** What is wrong with a broker. */
+interface Trouble {
+  /** Faults that have not ended. */
+  open: number
+  untilMs: number
 }
 
 /** Faults after which a broker's port is closed. */
@@ -61,6 +92,13 @@ export class Faults {
   #rotten: SimulatedBroker | undefined
   /** Started with an empty disk, and not ready yet. */
   #joining: SimulatedBroker | undefined
+  /** Its disk has failed, and nothing else happens. */
+  #failing: { readonly nodeId: number; readonly sinceMs: number } | undefined
+  readonly #troubles: ReadonlyMap<number, Trouble>
+  /** Those whom the fault that happens now concerns. */
+  #troubled: readonly Trouble[] = []
+  /** Leaders are hunted from now on, so nobody can be relied on. */
+  #isWild = false
   count = 0
 
   constructor(simulation: Simulation, random: SeededRandom) {
@@ -69,6 +107,7 @@ export class Faults {
     const { faults, driftMax } = simulation.scenario
     this.#names = Object.keys(faults) as (keyof FaultWeights)[]
     this.#weightSum = this.#names.reduce((sum, name) => sum + faults[name], 0)
+    this.#troubles = new Map(simulation.brokers.map(({ nodeId }) => [nodeId, { open: 0, untilMs: 0 }]))
     for (const broker of simulation.brokers) {
       broker.clock.rate =
         1 + (driftMax < 0.05 ? random.pick([-1, random.next() * 2 - 1, 1]) : random.pick([-1, 1])) * driftMax
@@ -81,12 +120,27 @@ export class Faults {
     return this.#rotten === undefined
   }
 
+  /** Since when nothing has been wrong with a broker, its disk and its paths to the others; Infinity while something is. */
+  quietSinceMs(nodeId: number): number {
+    const { open, untilMs } = this.#troubles.get(nodeId)!
+    const { isRunning, runningSinceMs, hasFailedDisk, hasRot } = this.#simulation.brokers.find(
+      (one) => one.nodeId === nodeId,
+    )!
+    if (this.#isWild || open > 0 || !isRunning || hasFailedDisk || hasRot) return Number.POSITIVE_INFINITY
+    return Math.max(untilMs, runningSinceMs) + SETTLE_MS
+  }
+
+  /** The broker whose disk has failed, while that is all that is wrong, and since when. */
+  failedDisk(): { readonly nodeId: number; readonly sinceMs: number } | undefined {
+    return this.#failing
+  }
+
   start(): void {
     if (this.#weightSum > 0) this.#whenFormed(() => this.#next())
     this.#supervise()
   }
 
-  /** A broker that founded a cluster and went away at once may be taken for one that never was: the cluster forms in peace. */
+  /** A broker that founded a cluster and went away at once may be taken for one that never was, and clients use both: the cluster forms in peace. */
   #whenFormed(call: () => void): void {
     const { scheduler, brokers } = this.#simulation
     if (this.#stopped) return
@@ -97,7 +151,13 @@ export class Faults {
   /** Everything is made whole: for good. */
   stop(): void {
     this.#stopped = true
-    const { brokers, network } = this.#simulation
+    this.#isWild = false
+    this.#failing = undefined
+    const { brokers, network, scheduler } = this.#simulation
+    for (const trouble of this.#troubles.values()) {
+      trouble.open = 0
+      trouble.untilMs = Math.max(trouble.untilMs, scheduler.nowMs)
+    }
     network.healAll()
     for (const broker of brokers) {
       this.#mendDisk(broker)
@@ -154,14 +214,33 @@ export class Faults {
     if (this.#joining?.isRunning) this.#joining = undefined
     if (this.#joining !== undefined && STOPPING.has(name)) return
     this.count++
-    this.#act(name, this.#random.pick(brokers))
+    const broker = this.#random.pick(brokers)
+    const concerned = HARMLESS.has(name) ? [] : LOCAL.has(name) ? [broker] : brokers
+    this.#troubling(
+      concerned.map(({ nodeId }) => this.#troubles.get(nodeId)!),
+      () => this.#act(name, broker),
+    )
+  }
+
+  /** Something happens to these brokers; what it does #later() is part of it. */
+  #troubling(troubled: readonly Trouble[], call: () => void): void {
+    const { nowMs } = this.#simulation.scheduler
+    const before = this.#troubled
+    this.#troubled = troubled
+    for (const trouble of troubled) trouble.untilMs = Math.max(trouble.untilMs, nowMs)
+    call()
+    this.#troubled = before
   }
 
   /** Calls after a random time, unless everything is whole by then. */
   #later(mostMs: number, call: () => void): void {
     const { scheduler } = this.#simulation
+    const troubled = this.#troubled
+    for (const trouble of troubled) trouble.open++
     scheduler.after(this.#random.next() * mostMs, scheduler.world, () => {
-      if (!this.#stopped) call()
+      if (this.#stopped) return
+      for (const trouble of troubled) trouble.open--
+      this.#troubling(troubled, call)
     })
   }
 
@@ -193,6 +272,7 @@ export class Faults {
         const ms = random.pick([20, 200, 1000, 4000]) * random.next()
         say(`${broker.name} is paused for ${ms.toFixed(0)} ms`)
         broker.pause(ms)
+        for (const trouble of this.#troubled) trouble.untilMs += ms
         return
       }
       case 'stall': {
@@ -237,10 +317,18 @@ export class Faults {
         })
         return
       }
+      case 'hangDisk': {
+        const { scheduler } = this.#simulation
+        const ms = 3000 + 7000 * random.next()
+        say(`the disk of ${broker.name} hangs for ${ms.toFixed(0)} ms`)
+        broker.diskSpeed.hangsUntilMs = scheduler.nowMs + ms
+        for (const trouble of this.#troubled) trouble.untilMs += ms
+        return
+      }
       case 'diskError': {
         const operation = random.pick(['write', 'sync', 'read', 'open', 'allocate'] as const)
         say(`the disk of ${broker.name} fails at ${operation}`)
-        broker.diskIsFaulty = true
+        broker.diskFails()
         broker.disk.inject({ operation, code: 'EIO', after: random.below(10), count: 1 + random.below(3) })
         // The operator sees the line in the log, and starts it again.
         this.#later(4000, () => {
@@ -250,9 +338,12 @@ export class Faults {
         })
         return
       }
+      case 'failDisk':
+        this.#failDisk(broker)
+        return
       case 'diskFull': {
         say(`the disk of ${broker.name} is full`)
-        broker.diskIsFaulty = true
+        broker.diskFails()
         broker.disk.capacityBytes = broker.disk.usedBytes() + random.below(64 << 10)
         this.#later(4000, () => {
           this.#mendDisk(broker)
@@ -333,6 +424,7 @@ export class Faults {
         return
       }
       case 'chase':
+        this.#isWild = true
         this.#simulation.observer.onElected = (nodeId) => {
           if (this.#stopped || this.#joining !== undefined) return
           this.#isolate(nodeId, 4000)
@@ -347,6 +439,7 @@ export class Faults {
         this.#later(500, () => this.#start(broker))
         return
       case 'rotate': {
+        this.#isWild = true
         this.#rotate(4 + random.below(6))
         // Somebody has to be elected first.
         const { observer } = this.#simulation
@@ -365,7 +458,7 @@ export class Faults {
         const files = broker.disk.paths().filter((path) => path.endsWith('.log') || path.endsWith('.mj'))
         if (files.length === 0 || !this.#maySpoil(broker)) return
         this.#rotten = broker
-        broker.diskIsFaulty = true
+        broker.hasRot = true
         for (let bits = 1 + random.below(20); bits > 0; bits--) {
           const path = random.pick(files)
           const sizeBytes = broker.disk.peek(path)?.length ?? 0
@@ -375,6 +468,34 @@ export class Faults {
         return
       }
     }
+  }
+
+  /** One at a time, and only when the others are whole: of three brokers two go on. */
+  #failDisk(broker: SimulatedBroker): void {
+    const { brokers, scheduler } = this.#simulation
+    const { nowMs } = scheduler
+    const random = this.#random
+    if (this.#failing !== undefined) return
+    if (!brokers.every((one) => one === broker || this.quietSinceMs(one.nodeId) + 2000 <= nowMs)) return
+    const shard = random.below(broker.spec.shardCount)
+    // All of it, or what one shard writes: the others may not notice for long.
+    const path = random.pick([undefined, `/shard-${shard}/`, '/topics/'])
+    const operation = random.pick(['write', 'sync'] as const)
+    this.#simulation.say('fault', `the disk of ${broker.name} fails at each ${operation} ${path ?? ''}`)
+    this.#failing = { nodeId: broker.nodeId, sinceMs: nowMs }
+    broker.diskFails()
+    broker.disk.inject({ operation, code: 'EIO', count: Number.POSITIVE_INFINITY, ...(path && { path }) })
+    const lastsMs = random.pick([6000, 20_000]) * (1 + random.next() / 2)
+    const trouble = this.#troubles.get(broker.nodeId)!
+    trouble.open++
+    scheduler.after(lastsMs, scheduler.world, () => {
+      if (this.#stopped) return
+      trouble.open--
+      this.#failing = undefined
+      this.#mendDisk(broker)
+      if (!broker.isDown) broker.kill()
+      this.#start(broker)
+    })
   }
 
   /** Cuts a broker off from the others, one way or both, for at most so long. */
@@ -453,7 +574,9 @@ export class Faults {
 
   #mendDisk(broker: SimulatedBroker): void {
     broker.disk.heal()
+    broker.diskIsMended()
     broker.disk.capacityBytes = broker.spec.diskBytes
     broker.diskSpeed.extraMs = 0
+    broker.diskSpeed.hangsUntilMs = 0
   }
 }

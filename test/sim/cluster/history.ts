@@ -21,14 +21,11 @@ export function keyOf({ topicId, partition }: PartitionKey): string {
 export interface LaneOptions {
   readonly id: number
   readonly idempotent: boolean
-  /** Acknowledged by the leader alone. */
-  readonly acks: -1 | 1
 }
 
 export class Lane {
   readonly id: number
   readonly idempotent: boolean
-  readonly acks: -1 | 1
   readonly partition: PartitionKey
   /** Payload sizes by number of the record. */
   readonly sizes: number[] = []
@@ -41,7 +38,6 @@ export class Lane {
     this.partition = partition
     this.id = options.id
     this.idempotent = options.idempotent
-    this.acks = options.acks
   }
 }
 
@@ -106,8 +102,8 @@ export class History {
     this.scheduler = scheduler
   }
 
-  lane(partition: PartitionKey, idempotent: boolean, acks: -1 | 1): Lane {
-    const lane = new Lane(partition, { id: this.lanes.length, idempotent, acks })
+  lane(partition: PartitionKey, idempotent: boolean): Lane {
+    const lane = new Lane(partition, { id: this.lanes.length, idempotent })
     this.lanes.push(lane)
     return lane
   }
@@ -128,8 +124,8 @@ export class History {
     this.ackedRecords++
     this.scheduler.mix(lane.id)
     this.scheduler.mix(offset)
-    if (offset < 0 || lane.acks !== -1) return
-    this.committed(lane.partition, offset + 1)
+    // Whatever its acks: a producer is answered when a majority has it.
+    if (offset >= 0) this.committed(lane.partition, offset + 1)
   }
 
   /** Everything below `endOffset` is known to be committed: the promise about it stands from now on. */

@@ -6,6 +6,9 @@
 import type { AppendSink } from '../../../broker/partition/append.ts'
 import { Partition } from '../../../broker/partition/partition.ts'
 import { Replication } from '../../../broker/replication/driver.ts'
+import { Inbox } from '../../../broker/replication/inbox.ts'
+import { PeerConnection } from '../../../broker/replication/link-connection.ts'
+import { isNonsense } from '../../../broker/replication/peer-wire.ts'
 import type { Replica } from '../../../broker/replication/replica.ts'
 import { ErrorCode } from '../../../protocol/errors.ts'
 import { offsetSpanOf } from '../../../protocol/records/batch.ts'
@@ -30,8 +33,14 @@ export interface Instruments {
   readonly storage: StorageLimits
   /** A replica was made by the thread that runs now. */
   made(replica: Replica): void
-  /** An acks=all batch of a client is acknowledged in this moment. @param endOffset exclusive */
-  acknowledged(partition: Partition, endOffset: number): void
+  /**
+   * A batch of a client is acknowledged in this moment.
+   * @param endOffset exclusive
+   * @param isAll acks=all; otherwise acks=1, which promises a majority as well
+   */
+  acknowledged(partition: Partition, endOffset: number, isAll: boolean): void
+  /** A broker cuts a connection, or drops a message, because a peer's bytes make no sense to it. */
+  nonsense(error: Error): void
 }
 
 let instruments: Instruments | undefined
@@ -54,7 +63,7 @@ Replication.prototype.add = function (this: Replication, ...given: Parameters<ty
 const append = Partition.prototype.append
 Partition.prototype.append = function (this: Partition, batch, requiresAll, sink, slot): void {
   const next = instruments
-  if (next === undefined || !requiresAll) {
+  if (next === undefined) {
     append.call(this, batch, requiresAll, sink, slot)
     return
   }
@@ -62,11 +71,28 @@ Partition.prototype.append = function (this: Partition, batch, requiresAll, sink
   const span = offsetSpanOf(batch, 0)
   const told: AppendSink = {
     appended: (at, result) => {
-      if (result.error === ErrorCode.NONE) next.acknowledged(this, result.baseOffset + span)
+      if (result.error === ErrorCode.NONE) next.acknowledged(this, result.baseOffset + span, requiresAll)
       sink.appended(at, result)
     },
   }
   append.call(this, batch, requiresAll, told, slot)
+}
+
+const cut = PeerConnection.prototype.cut
+PeerConnection.prototype.cut = function (this: PeerConnection, error): void {
+  instruments?.nonsense(error)
+  cut.call(this, error)
+}
+
+// Messages that came before their group was open are read later, and no connection is cut for those.
+const receive = Inbox.prototype.receive
+Inbox.prototype.receive = function (this: Inbox, link, reader): void {
+  try {
+    receive.call(this, link, reader)
+  } catch (error) {
+    if (isNonsense(error)) instruments?.nonsense(error)
+    throw error
+  }
 }
 
 const open = ShardStorage.open

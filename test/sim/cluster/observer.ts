@@ -117,8 +117,9 @@ export class Observer {
   }
 
   /**
-   * A leader tells a client that an acks=all batch is safe. In the leader's turn, so that what disks hold later does not count.
+   * A leader tells a client that a batch is safe. In the leader's turn, so that what disks hold later does not count.
    * @param endOffset exclusive
+   * @param minInsyncReplicas copies that were asked for besides those that a commit takes
    * @throws Violation
    */
   acknowledged(partition: Partition, endOffset: number, minInsyncReplicas: number): void {
@@ -126,10 +127,15 @@ export class Observer {
     const { replica } = partition as Hosted
     const { raft } = replica
     const held = this.#heldBy(replica.groupId)
+    const holds = (id: number): boolean =>
+      (id === raft.id ? replica.log.durableOffset : (held.get(id) ?? 0)) >= endOffset
+    if (!raft.membership.canCommit(holds)) {
+      throw new Violation(
+        `acknowledged means on the disks of a majority, whatever the acks: ${nameOf(partition as Hosted)} up to ${endOffset}`,
+      )
+    }
     const copies = raft.membership.members.filter((id) => !raft.isWitness(id))
-    const holders = copies.filter(
-      (id) => (id === raft.id ? replica.log.durableOffset : (held.get(id) ?? 0)) >= endOffset,
-    )
+    const holders = copies.filter(holds)
     const wanted = Math.min(minInsyncReplicas, copies.length)
     if (holders.length >= wanted) return
     throw new Violation(

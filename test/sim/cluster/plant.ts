@@ -32,7 +32,7 @@ export const MISTAKES: readonly Mistake[] = [
   },
   {
     name: 'acknowledged before sync',
-    file: 'broker/replication/driver.ts',
+    file: 'broker/replication/promises.ts',
     find: 'if (sequence <= log.journaledSequence) {',
     put: 'if (sequence >= 0) {',
     profile: 'blackouts',
@@ -40,8 +40,8 @@ export const MISTAKES: readonly Mistake[] = [
   {
     name: 'journal written without sync',
     file: 'storage/journal.ts',
-    find: 'this.#arena.view(round.at, round.blockBytes), position, true)',
-    put: 'this.#arena.view(round.at, round.blockBytes), position, false)',
+    find: 'file.file.write(this.#arena.view(round.at, round.blockBytes), position, true).then(',
+    put: 'file.file.write(this.#arena.view(round.at, round.blockBytes), position, false).then(',
     profile: 'blackouts',
   },
   {
@@ -99,6 +99,20 @@ export const MISTAKES: readonly Mistake[] = [
     find: 'if (next.requiresAll && next.endOffset > heldOffset) {',
     put: 'if (next.requiresAll && next.endOffset > heldOffset + 1_000_000) {',
     profile: 'three',
+  },
+  {
+    name: 'acks=1 answered before commit',
+    file: 'broker/partition/append-path.ts',
+    find: 'this.#appendValidated(outcome, requiresAll, sink, slot)',
+    put: 'const { logEndOffset } = this.#owner.log; this.#appendValidated(outcome, requiresAll, requiresAll ? sink : { appended() {} }, slot); if (!requiresAll) this.#done(ErrorCode.NONE, sink, slot, logEndOffset, -1)',
+    profile: 'three',
+  },
+  {
+    name: 'a change is answered before others know',
+    file: 'broker/replication/metadata-group.ts',
+    find: 'await this.#publisher.appliedElsewhere(lastIndex)',
+    put: '',
+    profile: 'changes',
   },
   {
     name: 'elected by a majority',

@@ -25,6 +25,8 @@ export interface ProducerOptions {
 }
 
 interface Batch {
+  /** Counted from 0. */
+  readonly number: number
   readonly first: number
   readonly values: readonly Uint8Array[]
   readonly timestamp: number
@@ -62,8 +64,8 @@ export class Producer {
 
   constructor(options: ProducerOptions) {
     this.#options = options
-    const { client, history, partition, idempotent, acks } = options
-    this.lane = history.lane(partition, idempotent, acks)
+    const { client, history, partition, idempotent } = options
+    this.lane = history.lane(partition, idempotent)
     this.#version = client.random.pick([7, 8, 9, 11, 12])
   }
 
@@ -72,7 +74,8 @@ export class Producer {
     if (idempotent) await this.#initProducerId()
     while (!isTopicGone() && (this.#made < batches || this.#open.length > 0)) {
       const windowMax = idempotent ? 5 : 1
-      while (this.#made < batches && this.#open.length < windowMax) {
+      // Not more than brokers remember beyond the oldest that is not acknowledged: it may be in the log, and only its answer lost.
+      while (this.#made < batches && this.#made - (this.#open[0]?.number ?? this.#made) < windowMax) {
         this.#open.push(this.#make())
         if (client.random.chance(0.5)) break
       }
@@ -119,8 +122,14 @@ export class Producer {
       leftBytes -= sizeBytes + 100
       values.push(recordValue(this.lane.id, this.#next++, sizeBytes))
     }
-    this.#made++
-    return { first, values, timestamp: Math.floor(1_795_000_000_000 + client.nowMs), attempts: 0, isAcked: false }
+    return {
+      number: this.#made++,
+      first,
+      values,
+      timestamp: Math.floor(1_795_000_000_000 + client.nowMs),
+      attempts: 0,
+      isAcked: false,
+    }
   }
 
   /** Sends everything that is not acknowledged, in order. @returns whether all of it was acknowledged now */

@@ -14,7 +14,7 @@ export interface Scenario {
   readonly brokers: readonly BrokerSpec[]
   readonly network: NetworkOptions
   readonly limits: Pick<Instruments, 'raft' | 'storage'>
-  readonly workload: Omit<WorkloadOptions, 'world' | 'history' | 'seed' | 'bootstrap'>
+  readonly workload: Omit<WorkloadOptions, 'world' | 'history' | 'seed' | 'bootstrap' | 'whole'>
   readonly faults: FaultWeights
   /** Mean pause between faults. */
   readonly faultEveryMs: number
@@ -23,6 +23,8 @@ export interface Scenario {
   /** Bound for everything to be written and read after that. */
   readonly recoveryMs: number
   readonly startSpreadMs: number
+  /** Brokers come and go while the cluster forms, and nobody uses it before it has: some found alone, and have to find each other. */
+  readonly isFormedInTrouble: boolean
   /** Clocks run at most so much faster or slower. */
   readonly driftMax: number
 }
@@ -37,6 +39,7 @@ const ALONE: FaultWeights = {
   breakConnections: 3,
   isolateClient: 1,
   slowDisk: 2,
+  hangDisk: 1,
   diskError: 1,
   diskFull: 1,
   jumpClock: 1,
@@ -50,6 +53,7 @@ const ALONE: FaultWeights = {
   isolateLeader: 0,
   chase: 0,
   rotate: 0,
+  failDisk: 0,
 }
 
 /** What several brokers have besides. */
@@ -87,12 +91,16 @@ const FOCUSED: Readonly<Record<string, Focus>> = {
   drift: { faults: { isolateLeader: 5, partition: 1 }, faultEveryMs: 1200, driftMax: 0.05, quick: true, busy: true },
   restarts: { faults: { kill: 3, losePower: 3, stop: 2, blackout: 1 }, faultEveryMs: 400, quick: true },
   rot: { faults: { bitRot: 3, kill: 3, stop: 1 }, faultEveryMs: 400 },
+  /** A disk that has failed for good, for longer than clients would wait: the others go on, also with changes of the metadata. */
+  'read-only': { faults: { failDisk: 1 }, faultEveryMs: 3000, faultyMs: 45_000 },
+  hangs: { faults: { hangDisk: 3, slowDisk: 1, isolateLeader: 1, stop: 1 }, faultEveryMs: 2500 },
   lag: { faults: { slowNetwork: 4, kill: 2, isolateLeader: 2, slowDisk: 2 }, faultEveryMs: 300 },
 }
 
 interface Focus {
   readonly faults: Partial<FaultWeights>
   readonly faultEveryMs: number
+  readonly faultyMs?: number
   readonly driftMax?: number
   readonly topics?: number
   readonly auditors?: number
@@ -120,6 +128,8 @@ export const PROFILES: readonly string[] = [
   'five',
   'flexible',
   'witness',
+  'founders',
+  'changes',
   ...Object.keys(FOCUSED),
 ]
 
@@ -131,8 +141,15 @@ export function makeScenario(random: SeededRandom, profile: string | undefined):
   if (!PROFILES.includes(kind)) throw new Error(`no profile ${kind}; there are ${PROFILES.join(' ')}`)
   // Drawn for these profiles alone: all others are what they were without them.
   const isSpecial = kind === 'flexible' || kind === 'witness'
+  const hasChanges = kind === 'changes' || kind === 'read-only'
   const isLarge = kind === 'five' || (isSpecial && random.chance(0.5))
-  const brokerCount = isLarge ? 5 : kind === 'three' || isSpecial || focus !== undefined ? 3 : 1
+  // Of five, two each may have joined different founders: that no start mends.
+  const isFormedInTrouble = kind === 'founders'
+  const brokerCount = isLarge
+    ? 5
+    : ['three', 'founders', 'changes'].includes(kind) || isSpecial || focus !== undefined
+      ? 3
+      : 1
   const quorums = isSpecial ? drawQuorums(random, kind, brokerCount) : undefined
   const replicationFactor = isSpecial && random.chance(0.5) ? brokerCount : Math.min(3, brokerCount)
   const isMoved = isSpecial ? random.chance(0.5) : brokerCount > 1 && !focus?.alone
@@ -147,7 +164,7 @@ export function makeScenario(random: SeededRandom, profile: string | undefined):
     faults.loseDisk = 0
     faults.bitRot = 0
   }
-  const faultyMs = (focus?.busy ? 2 : 1) * (6000 + random.below(6000))
+  const faultyMs = focus?.faultyMs ?? (focus?.busy ? 2 : 1) * (6000 + random.below(6000))
   const batches = (focus?.busy ? 4 : 1) * (15 + random.below(30))
   const isTiny = random.chance(0.4)
   const journalFileBytes = isTiny ? 64 << 10 : random.pick([128 << 10, 256 << 10])
@@ -224,6 +241,7 @@ export function makeScenario(random: SeededRandom, profile: string | undefined):
       brokerIds: brokers.map(({ nodeId }) => nodeId),
       operatorEveryMs: isMoved && random.chance(isSpecial ? 1 : 0.5) ? random.pick([500, 2000]) : 0,
       operatorDrains: brokerCount > 3,
+      changeEveryMs: hasChanges ? random.pick([200, 1000]) : 0,
       segmentBytes: random.pick([4 << 10, 16 << 10, 1 << 20]),
     },
     faults,
@@ -231,12 +249,15 @@ export function makeScenario(random: SeededRandom, profile: string | undefined):
     faultyMs,
     recoveryMs: 40_000,
     startSpreadMs: 200,
+    isFormedInTrouble,
     driftMax: focus?.driftMax ?? 0.04,
   }
 }
 
 function usualKind(die: number): string {
   if (die >= 0.95) return 'five'
+  if (die >= 0.35 && die < 0.38) return 'changes'
+  if (die >= 0.38 && die < 0.4) return 'read-only'
   return die < 0.85 ? 'three' : die < 0.9 ? 'flexible' : 'witness'
 }
 

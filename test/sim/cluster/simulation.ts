@@ -37,6 +37,8 @@ export interface RunReport {
   readonly readRecords: number
   readonly commits: number
   readonly faults: number
+  /** Answers of brokers that were held against a change that another had answered. */
+  readonly judgedChanges: number
 }
 
 /** The story of a run that is not printed is kept this far back. */
@@ -54,6 +56,7 @@ export class Simulation implements World {
   readonly story: string[] = []
   readonly #options: RunOptions
   readonly #replicas = new WeakMap<Actor, Map<number, Replica>>()
+  #unwatched: [Seat, Actor][] | undefined
   #failure: Error | undefined
   #verified = false
 
@@ -74,12 +77,23 @@ export class Simulation implements World {
       history: this.history,
       seed: random.uint32(),
       bootstrap: this.scenario.brokers.map(({ host, port }) => ({ host, port })),
+      whole: {
+        quietSinceMs: (nodeId) => this.faults.quietSinceMs(nodeId),
+        controller: () => this.observer.leaderOf(0),
+        failedDisk: () => this.faults.failedDisk(),
+      },
     })
     this.faults = new Faults(this, new SeededRandom(random.uint32()))
   }
 
   watch(seat: Seat, actor: Actor): void {
     this.#replicas.set(actor, seat.replicas)
+    // What clusters that are given up did is nothing to the one that stays.
+    if (this.#unwatched === undefined) this.#look(seat, actor)
+    else this.#unwatched.push([seat, actor])
+  }
+
+  #look(seat: Seat, actor: Actor): void {
     this.observer.sit(seat)
     actor.afterEvent = () => {
       try {
@@ -144,15 +158,18 @@ export class Simulation implements World {
     instrument({
       ...scenario.limits,
       made: (replica) => this.#replicas.get(scheduler.current)?.set(replica.groupId, replica),
-      acknowledged: (partition, endOffset) => {
+      nonsense: (error) =>
+        this.violated(new Violation(`brokers understand each other: ${error.message}`, { cause: error })),
+      acknowledged: (partition, endOffset, isAll) => {
         try {
-          this.observer.acknowledged(partition, endOffset, scenario.workload.minInsyncReplicas)
+          this.observer.acknowledged(partition, endOffset, isAll ? scenario.workload.minInsyncReplicas : 0)
         } catch (error) {
           this.violated(error)
         }
       },
     })
     try {
+      if (scenario.isFormedInTrouble) this.#formInTrouble()
       for (const broker of brokers)
         scheduler.after(scenario.startSpreadMs * scheduler.random.next(), scheduler.world, () => broker.start())
       workload.start()
@@ -192,7 +209,43 @@ export class Simulation implements World {
       readRecords: this.history.readRecords,
       commits: this.history.ackedCommits,
       faults: faults.count,
+      judgedChanges: workload.judgedChanges,
     }
+  }
+
+  /** Any of the brokers is started, and any is stopped again, before there is a cluster: in the end they have one. */
+  #formInTrouble(): void {
+    const { scheduler, brokers } = this
+    const { random } = scheduler
+    const unwatched: [Seat, Actor][] = []
+    this.#unwatched = unwatched
+    for (const broker of brokers) broker.mayRefuse = true
+    for (let left = 5 + random.below(15); left > 0 && !scheduler.halted; left--) {
+      const broker = random.pick(brokers)
+      scheduler.after(0, scheduler.world, () => {
+        if (broker.isDown) broker.start()
+        else random.pick([() => broker.stop(), () => broker.kill(), () => broker.losePower()])()
+      })
+      scheduler.run(scheduler.nowMs + random.pick([20, 200, 1500]) * random.next())
+    }
+    this.say('world', 'the brokers are left alone')
+    const start = (): void => {
+      for (const broker of brokers) if (broker.isDown) broker.start()
+      if (!isFormed()) scheduler.after(200, scheduler.world, start)
+    }
+    const isFormed = (): boolean => {
+      const images = this.#images()
+      const first = images[0]?.clusterId
+      return (
+        brokers.every(({ isRunning }) => isRunning) &&
+        images.every((image) => image.clusterId === first && image.brokers.length === brokers.length)
+      )
+    }
+    scheduler.after(0, scheduler.world, start)
+    this.#until(30_000, 'brokers that founded alone find each other', isFormed, () => '')
+    for (const broker of brokers) broker.mayRefuse = false
+    this.#unwatched = undefined
+    for (const [seat, actor] of unwatched) if (seat.isAlive()) this.#look(seat, actor)
   }
 
   #until(boundMs: number, promise: string, holds: () => boolean, why: () => string): void {

@@ -9,6 +9,7 @@ import { DeleteTopicsRequest, DeleteTopicsResponse } from '../../../protocol/mes
 import { ZERO_UUID } from '../../../protocol/schema.ts'
 import { SeededRandom } from '../random.ts'
 import type { World } from './broker.ts'
+import { Changer, type ChangerOptions } from './changer.ts'
 import { type Address, Client, NoAnswer } from './client.ts'
 import { Auditor, consume, fetchOnce, GroupMember } from './consumer.ts'
 import { type History, type PartitionKey, Violation } from './history.ts'
@@ -44,6 +45,9 @@ export interface WorkloadOptions {
   /** Mean pause between what the operator does; 0: there is none. */
   readonly operatorEveryMs: number
   readonly operatorDrains: boolean
+  /** Mean pause between changes that are asked of every broker; 0: there are none. */
+  readonly changeEveryMs: number
+  readonly whole: Pick<ChangerOptions, 'quietSinceMs' | 'controller' | 'failedDisk'>
 }
 
 interface Topic {
@@ -67,6 +71,7 @@ export class Workload {
   #isOver = false
   #faultsAreOver = false
   #operator: Operator | undefined
+  #changer: Changer | undefined
 
   constructor(options: WorkloadOptions) {
     this.#options = options
@@ -108,6 +113,20 @@ export class Workload {
           isOver: () => this.#faultsAreOver,
         })
         return this.#operator.run()
+      })
+    }
+    if (this.#options.changeEveryMs > 0) {
+      const { bootstrap, replicationFactor, changeEveryMs, whole } = this.#options
+      this.#task('changer', 1000, (client) => {
+        this.#changer = new Changer({
+          ...whole,
+          client,
+          addresses: new Map(bootstrap.map((address, at) => [brokerIds[at]!, address])),
+          replicationFactor,
+          everyMs: changeEveryMs,
+          isOver: () => this.#faultsAreOver,
+        })
+        return this.#changer.run()
       })
     }
     for (let topic = 0; topic < topics; topic++) {
@@ -153,6 +172,7 @@ export class Workload {
   pending(): string {
     const { history } = this.#options
     const parts: string[] = []
+    if (this.#changer?.isDone === false) parts.push('changes that every broker is asked about')
     if (this.#started < this.#options.topics) parts.push(`${this.#options.topics - this.#started} topics to create`)
     for (const { lane, isDone } of this.#producers) {
       if (!isDone) {
@@ -173,13 +193,18 @@ export class Workload {
     return parts.join('; ')
   }
 
+  /** Answers that were held against a change that another broker had answered. */
+  get judgedChanges(): number {
+    return this.#changer?.judged ?? 0
+  }
+
   /** Everything is whole again: the operator ends, too. */
   calm(): void {
     this.#faultsAreOver = true
   }
 
   get isCalm(): boolean {
-    return this.#operator === undefined || this.#operator.isDone
+    return this.#operator?.isDone !== false && this.#changer?.isDone !== false
   }
 
   finish(): void {

@@ -156,24 +156,3 @@ test('a failed segment sync is never taken for a checkpoint', async () => {
   assert.equal(recovered.logEndOffset, log.logEndOffset)
   assert.equal((await readAll(recovered)).length, 20)
 })
-
-test('a full disk in the background leaves the ring short; in the way of appends it makes the shard read-only', async () => {
-  const disk = newDisk(3)
-  disk.capacityBytes = 400 * 1024
-  const { shard, log } = await openLog(disk)
-  append(log, makeBatch(1, 100, 1))
-  await makeDurable(shard, log)
-  await settle(20)
-  assert.equal(shard.storage.failed, undefined)
-  assert.ok(shard.messages.some((message) => message.includes('no space for another file')))
-  for (let round = 0; round < 20 && shard.storage.failed === undefined; round++) {
-    append(log, makeBatch(1, 30_000, round))
-    await makeDurable(shard, log)
-  }
-  assert.equal(shard.failures[0]?.code, 'ENOSPC')
-  const durable = log.durableIndex
-  disk.capacityBytes = 1 << 30
-  disk.crash()
-  const again = await openShard(disk.restart())
-  assert.ok(again.storage.get(1)!.lastIndex >= durable)
-})

@@ -74,6 +74,8 @@ export interface Shard {
   messages: string[]
   rounds: number
   roomCalls: number
+  /** What onFull said, in order. */
+  full: boolean[]
 }
 
 export interface ShardSettings extends Partial<StorageOptions> {
@@ -91,6 +93,7 @@ export async function openShard(disk: Disk, settings: ShardSettings = {}): Promi
     messages: [],
     rounds: 0,
     roomCalls: 0,
+    full: [],
   }
   shard.storage = await ShardStorage.open({
     disk,
@@ -109,6 +112,9 @@ export async function openShard(disk: Disk, settings: ShardSettings = {}): Promi
     },
     onRoom: () => {
       shard.roomCalls += 1
+    },
+    onFull: (isFull) => {
+      shard.full.push(isFull)
     },
     log: (level, message) => {
       shard.messages.push(`${level}: ${message}`)

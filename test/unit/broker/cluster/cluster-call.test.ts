@@ -7,6 +7,7 @@ import {
   CLUSTER_CALL,
   type ClusterAsk,
   clusterCall,
+  type MetadataIndexAnswer,
   type ProducerIdAnswer,
   type RegisterAnswer,
 } from '../../../../broker/cluster/cluster-call.ts'
@@ -94,4 +95,13 @@ test('clients are not served', () => {
     () => clusterCall.handle({} as ShardContext, call(CLUSTER_CALL, 0), { body: Buffer.from('{}') }),
     /not for clients/,
   )
+})
+
+test('how far the metadata are is said by a controller that is sure to be it, and by no other', async () => {
+  const { shard, image, log } = handlerFixture()
+  const sure = await askCluster<MetadataIndexAnswer>(shard, { type: 'metadata-index' })
+  assert.deepEqual([errorName(sure.error), sure.metadataIndex], ['NONE', image.appliedIndex])
+  log.failure = new Error('another broker may lead by now')
+  const unsure = await askCluster<MetadataIndexAnswer>(shard, { type: 'metadata-index' })
+  assert.deepEqual([errorName(unsure.error), unsure.metadataIndex], ['NOT_CONTROLLER', undefined])
 })

@@ -66,6 +66,23 @@ test('append begins with the default and skips what is there, subtract may leave
   assert.deepEqual(await alter(made, [[TOPIC, 'a', ['retention.ms', APPEND, '1']]]), ['INVALID_CONFIG'])
 })
 
+test('steps of threads are judged for this broker and for all, not for a broker whose numbers nobody here knows', async () => {
+  const made = fixture({ 'num.io.threads': '6' }, 2)
+  const verdict = (name: string, value: string) => alter(made, [[BROKER, name, ['num.io.threads', SET, value]]], true)
+  for (const name of ['1', '']) {
+    assert.deepEqual(await verdict(name, '13'), ['INVALID_REQUEST'])
+    assert.deepEqual(await verdict(name, '2'), ['INVALID_REQUEST'])
+    for (const value of ['3', '12']) assert.deepEqual(await verdict(name, value), ['NONE'])
+  }
+  assert.deepEqual(await verdict('2', '100'), ['NONE'])
+  await alter(made, [[BROKER, '1', ['num.io.threads', SET, '12']]])
+  assert.deepEqual(await verdict('1', '24'), ['NONE'], 'from what holds now')
+  assert.deepEqual(await verdict('', '100'), ['NONE'], 'its own number goes before the one for all')
+  await alter(made, [[BROKER, '1', ['num.io.threads', SET, '24']]])
+  const back = await alter(made, [[BROKER, '1', ['num.io.threads', DELETE, null]]])
+  assert.deepEqual(back, ['INVALID_REQUEST'], 'back to 6 is less than half')
+})
+
 test('a resource is changed whole or not at all, others are not held back', async () => {
   const made = await withTopics('a', 'b')
   const answer = await alter(made, [

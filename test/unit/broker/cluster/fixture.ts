@@ -20,6 +20,10 @@ export class MemoryLog implements MetadataLog {
     this.#image = image
   }
 
+  async confirm(): Promise<boolean> {
+    return this.failure === undefined
+  }
+
   async append(commands: readonly Command[]): Promise<void> {
     await this.gate
     if (this.failure !== undefined) throw this.failure

@@ -8,6 +8,8 @@ import { ManualClock } from './fixture.ts'
 interface Peer {
   forming: Forming
   clusterId: string
+  /** It has just started with that cluster, and may give it up. */
+  isDeciding: boolean
   outcome: string
   isListening: boolean
 }
@@ -20,7 +22,7 @@ class Seeds {
   hears: (from: number, to: number) => boolean = () => true
 
   start(at: number): Peer {
-    const peer: Peer = { forming: this.#forming(at), clusterId: '', outcome: '', isListening: true }
+    const peer: Peer = { forming: this.#forming(at), clusterId: '', isDeciding: false, outcome: '', isListening: true }
     this.peers[at] = peer
     peer.forming.run().then(
       (formed) => {
@@ -50,7 +52,7 @@ class Seeds {
         if (other.clusterId === '') other.forming.asked(position)
         return {
           kind: 'answered',
-          status: { nodeId: to + 1, clusterId: other.clusterId },
+          status: { nodeId: to + 1, clusterId: other.clusterId, isDeciding: other.isDeciding },
         }
       },
     })
@@ -183,4 +185,30 @@ test('a broker that has met its cluster founds no other one when the cluster goe
   founder.isListening = true
   await seeds.run(5)
   assert.equal(again, 'join')
+})
+
+test('a broker that has not decided to keep its cluster is waited for, and neither joined nor outvoted', async () => {
+  for (const keeps of [true, false]) {
+    const seeds = new Seeds()
+    const decider = { ...seeds.start(2), clusterId: 'old', isDeciding: true }
+    seeds.peers[2] = decider
+    const first = seeds.start(0)
+    await seeds.run(5)
+    assert.equal(first.outcome, '')
+    decider.isDeciding = false
+    if (!keeps) decider.clusterId = ''
+    await seeds.run(5)
+    assert.deepEqual([first.outcome, first.clusterId], keeps ? ['join', 'old'] : ['found', 'cluster-of-1'])
+  }
+})
+
+test('a broker that told one with a cluster that it is undecided does not found in that round, wherever that one stands', async () => {
+  const seeds = new Seeds()
+  const first = seeds.start(0)
+  // Broker 3 is not there when it is asked for the first time, and asks before that round is over.
+  let asks = 0
+  seeds.peers[2] = Object.defineProperty({ ...first, clusterId: 'old' }, 'isListening', { get: () => asks++ > 0 })
+  first.forming.asked(-1, true)
+  await seeds.run(4)
+  assert.deepEqual([first.outcome, first.clusterId], ['join', 'old'])
 })

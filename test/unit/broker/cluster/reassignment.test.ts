@@ -99,7 +99,9 @@ test('a reassignment nobody of the old replicas could take back is not taken bac
   await moved(made, [2])
   made.dead.add(1)
   assert.match(await moved(made, null), /^INVALID_REPLICA_ASSIGNMENT/)
-  assert.ok('message' in planCancellation(partitionOf(made.image), (nodeId) => nodeId !== 1))
+  const cancelled = planCancellation('t', partitionOf(made.image), (nodeId) => nodeId !== 1)
+  const message = 'Unable to revert partition assignment for t:0 because it would require an unclean leader election.'
+  assert.deepEqual(cancelled, { error: ErrorCode.INVALID_REPLICA_ASSIGNMENT, message })
 })
 
 test('the same replicas in another order, or the same list, need no move', async () => {

@@ -101,7 +101,7 @@ test('counts are checked: the factor first, then partitions, then the number of 
   const answer = await fixture().controller.createTopics(createRequest([topic('a', { replicationFactor: 3 })]))
   assert.equal(
     answer.topics[0]?.errorMessage,
-    'Unable to replicate the partition 3 time(s): The target replication factor of 3 cannot be reached because only 1 broker(s) are registered.',
+    'Unable to replicate the partition 3 time(s): The target replication factor of 3 cannot be reached because only 1 broker(s) are registered or some brokers have all their log directories cordoned.',
   )
 })
 

@@ -56,11 +56,33 @@ test('log.retention.ms goes before minutes, and minutes before hours', () => {
   assert.equal(config({ 'log.retention.hours': '2', 'log.retention.minutes': '3' }).logRetentionMs, 180_000)
   assert.equal(config({ 'log.retention.minutes': '3', 'log.retention.ms': '4' }).logRetentionMs, 4)
   assert.equal(config({ 'log.retention.hours': '-1' }).logRetentionMs, -1)
-  assert.deepEqual(brokerSynonyms('log.retention.hours'), [
+  assert.deepEqual(brokerSynonyms('log.retention.ms'), [
     'log.retention.ms',
     'log.retention.minutes',
     'log.retention.hours',
   ])
+  assert.deepEqual(brokerSynonyms('log.retention.hours'), ['log.retention.hours'], 'nothing else decides about it')
+})
+
+test('the number of the node has two names, and both show it', () => {
+  for (const key of ['node.id', 'broker.id']) {
+    const made = config({ [key]: '7' })
+    assert.equal(made.nodeId, 7)
+    assert.deepEqual(made.warnings, [])
+    for (const name of ['node.id', 'broker.id']) {
+      assert.equal(made.text(name), '7', name)
+      assert.deepEqual(made.links([name])[0], { name, text: '7', source: 4 })
+    }
+  }
+  assert.equal(config({ 'broker.id': '-1' }).nodeId, 1)
+  assert.equal(config({ 'node.id': '2', 'broker.id': '3' }).nodeId, 2)
+})
+
+test('replication is unlimited until a rate is set', () => {
+  assert.equal(config({}).leaderReplicationThrottledRate, Number.MAX_SAFE_INTEGER)
+  const limited = config({})
+  limited.setDynamic(new Map([['leader.replication.throttled.rate', '1000']]), none)
+  assert.equal(limited.leaderReplicationThrottledRate, 1000)
 })
 
 test('an unknown name is one warning, and the broker starts', () => {

@@ -360,3 +360,14 @@ test('a dead group answers COORDINATOR_NOT_AVAILABLE, and its waiting members wh
   assert.equal(bench.leave('m1').error, ErrorCode.COORDINATOR_NOT_AVAILABLE)
   assert.equal(bench.synced(bench.sync('m1')).error, ErrorCode.COORDINATOR_NOT_AVAILABLE)
 })
+
+test('of the ids given out so many are waited for; the oldest one goes, and is unknown when it comes', () => {
+  const bench = new Bench()
+  for (let at = 0; at < 10_001; at++) bench.join({ known: true, newId: `p${at}` })
+  assert.equal(bench.group.pendingJoinCount, 10_000)
+  assert.equal(bench.joined(bench.join({ memberId: 'p0' })).error, ErrorCode.UNKNOWN_MEMBER_ID)
+  const request = bench.join({ memberId: 'p1' })
+  bench.advance(DELAY_MS)
+  assert.equal(bench.group.memberCount, 1)
+  assert.ok(request > 0)
+})

@@ -61,6 +61,9 @@ class Broker {
         askController: () => Promise.reject(new Error('there is no controller')),
         askBroker: () => Promise.reject(new Error('there is no other broker')),
         isAlive: () => true,
+        whenFresh: () => undefined,
+        isCutOff: false,
+        isController: false,
         quorum: () => undefined,
       })
     }

@@ -172,7 +172,9 @@ test('this broker is described in full, other names of it only as set for the cl
   )
   assert.deepEqual([find('message.max.bytes')?.value, find('message.max.bytes')?.configSource], ['9', 3])
   assert.deepEqual([find('log.retention.ms')?.value, find('log.retention.ms')?.configSource], [null, 5])
-  assert.deepEqual(find('log.retention.ms')?.synonyms, [{ name: 'log.retention.hours', value: '168', source: 5 }])
+  assert.deepEqual(find('log.retention.ms')?.synonyms, [], 'it has no value that could come from anywhere')
+  assert.deepEqual([find('broker.id')?.value, find('broker.id')?.synonyms[0]?.source], ['1', 4])
+  assert.equal(find('leader.replication.throttled.rate'), undefined, 'listed where it is set only')
   for (const name of ['ssl.key.password', 'my.own']) {
     assert.deepEqual([find(name)?.value, find(name)?.isSensitive], [null, true])
     assert.ok(find(name)?.synonyms.every(({ value }) => value === null))

@@ -12,6 +12,7 @@ import { unregisterBroker } from '../../../../broker/handlers/unregister-broker.
 import { BrokerUnreachable, type QuorumState, type ShardContext } from '../../../../broker/shard/context.ts'
 import { ErrorCode, errorName } from '../../../../protocol/errors.ts'
 import { ZERO_UUID } from '../../../../protocol/schema.ts'
+import { silent } from '../cluster/fixture.ts'
 import { type HandlerFixture, handlerFixture } from './fixture.ts'
 
 /** A topic with these replicas; the group numbers begin at 1. */
@@ -191,7 +192,7 @@ test('a dead broker is told as fenced where the client asks for such, and is no 
   assert.equal((await ask(2)).controllerId, 3)
   made.dead.add(3)
   const answer = await ask(2)
-  assert.deepEqual([answer.controllerId, answer.brokers.map(({ brokerId }) => brokerId)], [1, [1, 2]])
+  assert.deepEqual([answer.controllerId, answer.brokers.map(({ brokerId }) => brokerId)], [2, [1, 2]])
   const all = await ask(2, true)
   assert.deepEqual(
     all.brokers.map(({ isFenced }) => isFenced),
@@ -255,6 +256,21 @@ test('a broker leaves through the controller', async () => {
   assert.deepEqual([answer.errorCode, made.image.broker(2)], [ErrorCode.NONE, undefined])
 })
 
+test('the level of the log is changed where it was asked for, and only when all of the request can be', async () => {
+  const made = handlerFixture()
+  const ask = async (validateOnly: boolean, ...levels: [string, string][]) => {
+    const configs = levels.map(([name, value]) => ({ name, configOperation: 0, value }))
+    const resources = [{ resourceType: 8, resourceName: '1', configs }]
+    const answer = await made.send(incrementalAlterConfigs, 1, { resources, validateOnly })
+    return [errorName(answer.responses[0]!.errorCode), made.shard.environment.logger.threshold?.level]
+  }
+  assert.deepEqual(await ask(true, ['root', 'DEBUG']), ['NONE', 'WARN'])
+  assert.deepEqual(await ask(false, ['root', 'DEBUG'], ['other', 'INFO']), ['INVALID_CONFIG', 'WARN'])
+  assert.deepEqual(await ask(false, ['root', 'DEBUG']), ['NONE', 'DEBUG'])
+  Object.assign(made.shard, { environment: { logger: silent } })
+  assert.deepEqual(await ask(false, ['root', 'INFO']), ['INVALID_CONFIG', undefined], 'whose log nobody can change')
+})
+
 test('any broker takes a config for any registered broker, names unknown ones, and keeps loggers for itself', async () => {
   const made = handlerFixture({}, 2)
   const set = (name: string, value: string) => ({ name, configOperation: 0, value })
@@ -277,13 +293,9 @@ test('any broker takes a config for any registered broker, names unknown ones, a
     [
       ['9', 'INVALID_REQUEST', 'Unexpected broker id, expected 1, but received 9'],
       ['2', 'NONE', null],
-      ['2', 'INVALID_REQUEST', 'Unexpected broker id, expected 1, but received 2'],
+      ['2', 'INVALID_REQUEST', 'Unexpected node id. Expected 1, but received 2'],
       ['', 'NONE', null],
-      [
-        '1',
-        'INVALID_REQUEST',
-        "Invalid config value for resource ConfigResource(type=BROKER, name='1'): Cannot update these configs dynamically: Set(node.id)",
-      ],
+      ['1', 'INVALID_REQUEST', 'Cannot update these configs dynamically: [node.id]'],
     ],
   )
   assert.deepEqual([made.image.isDraining(1), made.image.isDraining(2)], [false, true])

@@ -6,6 +6,8 @@ import { BrokerConfig } from '../../../../broker/config.ts'
 import type { GroupCoordinator } from '../../../../broker/groups/coordinator.ts'
 import type { Api, CallContext } from '../../../../broker/handlers/api.ts'
 import { FetchSessions } from '../../../../broker/handlers/fetch-sessions.ts'
+import { StrandedClients } from '../../../../broker/handlers/stranded-clients.ts'
+import type { ConnectionWaiter } from '../../../../broker/net/connection.ts'
 import { RefusedSequences } from '../../../../broker/partition/refused-sequences.ts'
 import type { DataShard } from '../../../../broker/shard/context.ts'
 import { DataPlane } from '../../../../broker/shard/data-plane.ts'
@@ -26,6 +28,10 @@ export class DataBench {
   /** By Raft group. */
   readonly partitions = new Map<number, Bench>()
   readonly closed: string[] = []
+  /** Connections that were ended without a word. */
+  readonly dropped: number[] = []
+  /** Requests that hear of the end of their connection, all of one. */
+  readonly waiters = new Set<ConnectionWaiter>()
   readonly shard: DataShard
 
   constructor(settings: Record<string, string> = {}) {
@@ -74,12 +80,21 @@ export class DataBench {
       askController: () => Promise.reject(new Error('there is no controller')),
       askBroker: () => Promise.reject(new Error('there is no other broker')),
       isAlive: (nodeId) => !bench.dead.has(nodeId),
+      whenFresh: () => undefined,
+      isCutOff: false,
+      get isController() {
+        return bench.image.controllerId === bench.config.nodeId
+      },
       quorum: () => undefined,
       data,
       fetchSessions: new FetchSessions(10, () => ++session),
       producerIds: undefined,
       frameMemory: undefined,
       closeConnection: (_id, reason) => bench.closed.push(reason),
+      dropConnection: (id) => bench.dropped.push(id),
+      strandedClients: new StrandedClients(),
+      beginWait: (_id, waiter) => bench.waiters.add(waiter),
+      endWait: (_id, waiter) => bench.waiters.delete(waiter),
     }
   }
 

@@ -141,3 +141,25 @@ test('what was read goes to the end of the order', () => {
   cache.rotate(plan.session!, [...plan.partitions][0]!)
   assert.deepEqual(shown(cache, { id, epoch: 2 }).partitions, ['t-1@0', 't-0@0'])
 })
+
+test('the sessions of a shard remember so many partitions together; a fetch of more goes without a session', () => {
+  let next = 100
+  const cache = new FetchSessions(10, () => next++, 5)
+  const offsets = (count: number): [number, number][] => Array.from({ length: count }, (_, at) => [at, 0])
+  assert.equal(shown(cache, { epoch: 0, read: { a: offsets(3) } }).id, 100)
+  const without = shown(cache, { epoch: 0, read: { b: offsets(3) } })
+  assert.deepEqual([without.error, without.id, without.partitions.length], [ErrorCode.NONE, 0, 3])
+  const second = shown(cache, { epoch: 0, read: { b: offsets(2) } })
+  assert.notEqual(second.id, 0)
+  // Known ones may be named again, forgotten ones make room.
+  assert.equal(shown(cache, { id: 100, epoch: 1, read: { a: offsets(3) } }).error, ErrorCode.NONE)
+  assert.equal(shown(cache, { id: 100, epoch: 2, forget: { a: [0] } }).error, ErrorCode.NONE)
+  assert.equal(shown(cache, { id: second.id, epoch: 1, read: { c: offsets(1) } }).error, ErrorCode.NONE)
+  // A client that hears this opens a session anew, with all that it reads.
+  assert.equal(
+    shown(cache, { id: second.id, epoch: 2, read: { d: offsets(1) } }).error,
+    ErrorCode.FETCH_SESSION_ID_NOT_FOUND,
+  )
+  assert.equal(cache.count, 1)
+  assert.notEqual(shown(cache, { epoch: 0, read: { e: offsets(3) } }).id, 0, 'the session that grew too large is gone')
+})

@@ -2,12 +2,14 @@
 // travels encoded, as between real shards, and so does every answer.
 
 import type { Api, CallContext } from '../../../../broker/handlers/api.ts'
+import { StrandedClients } from '../../../../broker/handlers/stranded-clients.ts'
+import { LogThreshold } from '../../../../broker/observe/log-level.ts'
 import type { ShardContext } from '../../../../broker/shard/context.ts'
 import { decoder, encoder } from '../../../../protocol/compile.ts'
 import { Reader } from '../../../../protocol/reader.ts'
 import type { Input, Message, Value } from '../../../../protocol/schema.ts'
 import { Writer } from '../../../../protocol/writer.ts'
-import { type Fixture, fixture } from '../cluster/fixture.ts'
+import { type Fixture, fixture, silent } from '../cluster/fixture.ts'
 
 export function call(apiKey: number, version: number): CallContext {
   return {
@@ -30,16 +32,21 @@ export function travel<F extends Message['fields']>(message: Message<F>, version
 
 export interface HandlerFixture extends Fixture {
   readonly shard: ShardContext
+  /** In its cluster; undefined: the controller when the image says so. */
+  readonly standing: { isCutOff: boolean; isController: boolean | undefined }
   /** Sends a request in a version and gives the answer as the client reads it. */
   send<Req, Res>(api: Api<Req, Res>, version: number, request: Req): Promise<Res>
 }
 
 export function handlerFixture(settings: Record<string, string> = {}, brokers = 1): HandlerFixture {
   const made = fixture(settings, brokers)
+  const standing: HandlerFixture['standing'] = { isCutOff: false, isController: undefined }
+  const threshold = LogThreshold.at('WARN')
   const shard = {
     shardId: 1,
     shardCount: 2,
     config: made.config,
+    environment: { clock: made.clock, logger: { ...silent, threshold } },
     image: made.image,
     controller: undefined,
     async ask<Req, Res>(to: number, api: Api<Req, Res>, context: CallContext, request: Req): Promise<Res> {
@@ -53,10 +60,19 @@ export function handlerFixture(settings: Record<string, string> = {}, brokers = 
       return shard.ask(0, api, context, request)
     },
     isAlive: (nodeId: number) => made.alive(nodeId),
+    whenFresh: () => undefined,
+    strandedClients: new StrandedClients(),
+    get isCutOff() {
+      return standing.isCutOff
+    },
+    get isController() {
+      return standing.isController ?? made.image.controllerId === made.config.nodeId
+    },
   } as unknown as ShardContext
   return {
     ...made,
     shard,
+    standing,
     async send(api, version, request) {
       const read = travel(api.request, version, request as Input<Message['fields']>)
       const answer = await api.handle(shard, call(api.request.apiKey, version), read as typeof request)

@@ -65,7 +65,7 @@ test('a partition that has no replica here is refused with the leader that the m
   )
 })
 
-test('a leader that nobody knows, or that is dead, comes with its epoch and without an address', async () => {
+test('a leader that nobody knows, or that is dead, is not named: its epoch comes alone', async () => {
   const made = new DataBench()
   const [here] = await made.topic('t', [[1, 2, 3]])
   made.announce('t', 0, 1, 4)
@@ -76,8 +76,16 @@ test('a leader that nobody knows, or that is dead, comes with its epoch and with
   here!.replica.follows(2, 5)
   made.dead.add(2)
   const dead = await made.send(produce, 11, produceTo(made, 't', [0], 1))
-  assert.deepEqual(dead.responses![0]!.partitionResponses[0]!.currentLeader, { leaderId: 2, leaderEpoch: 5 })
+  assert.deepEqual(dead.responses![0]!.partitionResponses[0]!.currentLeader, { leaderId: -1, leaderEpoch: 5 })
   assert.deepEqual(dead.nodeEndpoints, [])
+  made.announce('t', 0, 3, 6)
+  made.dead.add(3)
+  const announced = await made.send(produce, 11, produceTo(made, 't', [0], 1))
+  assert.deepEqual(announced.responses![0]!.partitionResponses[0]!.currentLeader, { leaderId: -1, leaderEpoch: 6 })
+  Object.assign(made.shard, { isCutOff: true })
+  const cutOff = await made.send(produce, 11, produceTo(made, 't', [0], 1))
+  const shown = cutOff.responses![0]!.partitionResponses[0]!.currentLeader
+  assert.deepEqual(shown, { leaderId: 3, leaderEpoch: 6 }, 'who is cut off names whom it knew last')
 })
 
 test('an announcement newer than what the replica here knows is the hint', async () => {
@@ -284,6 +292,8 @@ test('the end of an epoch is told by the leader', async () => {
   here!.replica.follows(2, 1)
   here!.replica.receives(1, records(2))
   assert.equal(await ask(0, 1, 1), 'NOT_LEADER_OR_FOLLOWER -1 -1')
+  assert.equal(await ask(0, 0, 1), 'FENCED_LEADER_EPOCH -1 -1')
+  assert.equal(await ask(0, 2, 1), 'UNKNOWN_LEADER_EPOCH -1 -1')
   here!.replica.leads(3)
   assert.equal(await ask(0, 3, 1), 'NONE 1 2')
   assert.equal(await ask(0, 2, 1), 'FENCED_LEADER_EPOCH -1 -1')
@@ -344,9 +354,13 @@ test('metadata list live brokers by listener, the true leader, and who is offlin
     ]),
     [
       ['NONE', 2, [1, 2], [3], []],
-      ['LEADER_NOT_AVAILABLE', -1, [1], [3], []],
+      ['NONE', -1, [1], [3], []],
     ],
   )
+  made.dead.clear()
+  made.announce('t', 1, 3, 2, [1, 2, 3])
+  const inSync = (await metadataOf(made, 'OUTSIDE')).topics[0]!.partitions[1]!.isrNodes
+  assert.deepEqual(inSync, [3, 2, 1], 'in the order of the replicas')
 })
 
 test('a leader that is alive and not on the listener of the client is not found there', async () => {

@@ -32,7 +32,7 @@ class FakeSocket implements StreamSocket {
 }
 
 class FakeHost implements ConnectionHost {
-  readonly maxFrameBytes = 1000
+  maxFrameBytes = 1000
   readonly frames: string[] = []
   readonly replies: Reply[] = []
   readonly refusals: string[] = []
@@ -42,11 +42,15 @@ class FakeHost implements ConnectionHost {
   closedCount = 0
   roomCalls: (() => void)[] = []
   fail: Error | undefined
+  /** Given to each request at once. */
+  answer: Buffer | undefined
 
   serve(connection: Connection, frame: Buffer, _memory: FrameMemory | undefined): void {
     if (this.fail !== undefined) throw this.fail
     this.frames.push(frame.toString())
-    this.replies.push(connection.begin())
+    const reply = connection.begin(frame.length)
+    this.replies.push(reply)
+    if (this.answer !== undefined) reply.send([this.answer], undefined)
   }
 
   allocateFrame(bytes: number): FrameMemory | undefined {
@@ -219,4 +223,70 @@ test('a client that takes nothing of its answers is told from a slow one', () =>
   socket.takenBytes = 100
   assert.equal(connection.unreadForMs(5000), 0, 'it took some')
   assert.equal(connection.unreadForMs(9000), 4000)
+})
+
+test('a read that brings more requests than may be open is served in part, and goes on with each answer', () => {
+  const { socket, host } = open()
+  const texts = Array.from({ length: 600 }, (_, at) => `r${at}`)
+  const buffer = Buffer.concat(texts.map(frame))
+  assert.equal(socket.events.read(buffer), false)
+  buffer.fill(0xee)
+  assert.equal(host.frames.length, 512)
+  host.replies[0]!.send([Buffer.from('x')], undefined)
+  assert.deepEqual([host.frames.length, socket.resumed], [513, 0])
+  for (let at = 1; at < 90; at++) host.replies[at]!.send([Buffer.from('x')], undefined)
+  assert.deepEqual(host.frames, texts)
+  assert.equal(socket.resumed, 1)
+})
+
+test('answers that are made at once wait for the client too: what it does not read is not asked for', () => {
+  const { socket, host } = open()
+  // As a socket behaves that takes nothing.
+  host.answer = Buffer.alloc(300_000)
+  socket.write = (fragments, done) => {
+    for (const { length } of fragments) socket.bufferedBytes += length
+    socket.done.push(done)
+  }
+  const texts = Array.from({ length: 50 }, (_, at) => `r${at}`)
+  assert.equal(socket.events.read(Buffer.concat(texts.map(frame))), false)
+  const served = (): number => host.frames.length
+  assert.equal(served(), 4)
+  while (socket.done.length > 0) {
+    socket.bufferedBytes -= host.answer.length
+    socket.done.shift()!()
+    assert.ok(socket.bufferedBytes <= 1 << 20 || socket.bufferedBytes - host.answer.length <= 1 << 20)
+    assert.ok(socket.resumed === 0 || served() === 50, 'nothing new comes before what is held')
+  }
+  assert.deepEqual(host.frames, texts)
+})
+
+test('reading stops while the open requests of a connection hold much memory', () => {
+  const { socket, host } = open()
+  host.maxFrameBytes = 8 << 20
+  const large = frame('l'.repeat(3 << 20))
+  assert.equal(socket.events.read(large), true)
+  assert.equal(socket.events.read(large), false)
+  assert.equal(host.frames.length, 2)
+  host.replies[0]!.send([Buffer.from('x')], undefined)
+  assert.equal(socket.resumed, 1)
+  assert.equal(socket.events.read(large), false)
+  host.replies[1]!.skip()
+  assert.equal(socket.resumed, 2)
+})
+
+test('who waits with a connection hears of its end once, and not after having taken that back', () => {
+  const { connection } = open()
+  const heard: string[] = []
+  const waiters = ['a', 'b', 'c'].map((name) => ({
+    connectionEnded: () => {
+      heard.push(name)
+      connection.endWait(waiters[2]!)
+    },
+  }))
+  for (const waiter of waiters) connection.beginWait(waiter)
+  connection.endWait(waiters[1]!)
+  connection.endWait(waiters[2]!)
+  connection.destroy()
+  connection.destroy()
+  assert.deepEqual(heard, ['a'])
 })

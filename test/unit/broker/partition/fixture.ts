@@ -194,6 +194,8 @@ export interface Bench {
   room: boolean
   /** The disk failed or is nearly full. */
   refusesWrites: boolean
+  /** Bytes that may still wait for the journal. */
+  queueBytesLeft: number
   /** acks=all unless said otherwise. */
   append(slot: number, batch?: Uint8Array, requiresAll?: boolean): void
   read(about?: Partial<PartitionRead>): PartitionReadResult
@@ -213,6 +215,7 @@ export async function bench(
   const clock = new ManualClock()
   let room = true
   let refusesWrites = false
+  let queueBytesLeft = 1 << 20
   let waiting: (() => void)[] = []
   const identity = { topic: 't', topicId: 'AAAAAAAAAAAAAAAAAAAABA', partition: 0, ...about }
   const partition = new Partition(identity, log, configOf(overrides), {
@@ -225,6 +228,12 @@ export async function bench(
     onRoom: (call) => waiting.push(call),
     readBytesLeft: 1 << 20,
     lent: () => {},
+    get queueBytesLeft() {
+      return queueBytesLeft
+    },
+    queued: (bytes) => {
+      queueBytesLeft -= bytes
+    },
     appending: () => {},
     batchBytesMax: 1 << 20,
     refusedSequences: new RefusedSequences(clock),
@@ -247,6 +256,12 @@ export async function bench(
     },
     set refusesWrites(does: boolean) {
       refusesWrites = does
+    },
+    get queueBytesLeft() {
+      return queueBytesLeft
+    },
+    set queueBytesLeft(bytes: number) {
+      queueBytesLeft = bytes
     },
     get room() {
       return room

@@ -194,6 +194,37 @@ test('the number of producers is bounded; the longest silent go first', () => {
   assert.ok(known.has(0) && known.has(999) && known.has(950) && !known.has(1))
 })
 
+test('the producers of all partitions of a shard are bounded together; a partition that gets a new one forgets silent ones', () => {
+  const shared = { count: 0, max: 40 }
+  const logs = [0, 1, 2].map(() => new Log(new ProducerState({ expirationMs: DAY_MS, shared })))
+  for (let id = 0; id < 300; id++) {
+    const log = logs[id % 3]!
+    log.append(batch(0, { id }))
+    log.state.committed(log.endOffset)
+    assert.ok(shared.count <= 41, `${shared.count} after ${id}`)
+    assert.equal(
+      shared.count,
+      logs.reduce((sum, { state }) => sum + state.producerCount, 0),
+    )
+    assert.ok(log.state.knows(id))
+  }
+  logs[0]!.state.expire(Number.MAX_SAFE_INTEGER)
+  assert.equal(logs[0]!.state.producerCount, 0)
+  logs[1]!.state.restore(new ProducerState({ expirationMs: DAY_MS }).snapshot(0))
+  assert.equal(shared.count, logs[2]!.state.producerCount)
+  logs[2]!.state.close()
+  assert.equal(shared.count, 0)
+})
+
+test('producers whose batches were cut off count no longer', () => {
+  const shared = { count: 0, max: 40 }
+  const log = new Log(new ProducerState({ expirationMs: DAY_MS, shared }))
+  for (let id = 0; id < 10; id++) log.append(batch(0, { id }))
+  assert.equal(shared.count, 10)
+  log.state.truncateTo(4)
+  assert.equal(shared.count, 4)
+})
+
 test('truncation brings back exactly what was before, whatever was appended, seed by seed', () => {
   for (let seed = 1; seed <= 100; seed++) {
     const random = seeded(seed)

@@ -25,6 +25,8 @@ const HOST: PartitionHost = {
   onRoom: () => {},
   readBytesLeft: 1 << 20,
   lent: () => {},
+  queueBytesLeft: 1 << 20,
+  queued: () => {},
   appending: () => {},
   batchBytesMax: 1 << 20,
   refusedSequences: new RefusedSequences(CLOCK),

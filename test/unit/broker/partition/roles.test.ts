@@ -426,6 +426,23 @@ test('an offset beyond the end is out of range on the leader only', async () => 
   assert.equal(nameOf(read({ fetchOffset: 1, fromFollower: false }).error), 'OFFSET_NOT_AVAILABLE')
 })
 
+test('the epoch of an asker is compared before it is told who does not lead', async () => {
+  const { partition, replica } = await bench()
+  assert.equal(nameOf(partition.checkLeader(3)), 'NOT_LEADER_OR_FOLLOWER', 'no leader was heard of')
+  replica.follows(2, 4)
+  for (const check of [
+    (epoch: number) => partition.checkLeader(epoch),
+    (epoch: number) => partition.checkReader(epoch, false),
+  ]) {
+    assert.equal(nameOf(check(3)), 'FENCED_LEADER_EPOCH')
+    assert.equal(nameOf(check(5)), 'UNKNOWN_LEADER_EPOCH')
+    assert.equal(nameOf(check(4)), 'NOT_LEADER_OR_FOLLOWER')
+    assert.equal(nameOf(check(-1)), 'NOT_LEADER_OR_FOLLOWER')
+  }
+  partition.deleted()
+  assert.equal(nameOf(partition.checkLeader(5)), 'UNKNOWN_TOPIC_OR_PARTITION')
+})
+
 test('the last leader serves what is committed while nobody newer is known', async () => {
   const { partition, replica, read, append } = await bench()
   replica.leads(1)

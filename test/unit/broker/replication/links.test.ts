@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { OperatorError } from '../../../../broker/operator-error.ts'
 import { MalformedPeerBytes } from '../../../../broker/replication/peer-wire.ts'
 import { LinkWorld, PORT, TEXT } from './link-world.ts'
 
@@ -223,7 +224,7 @@ test('a damaged frame cuts the connection before anything of it is believed, and
   assert.deepEqual(b!.texts, ['sound'])
 })
 
-test('a handler that finds nonsense in a message cuts the connection off; our own mistakes pass through', () => {
+test('a handler that finds nonsense in a message cuts the connection off; any other error passes through', () => {
   const world = new LinkWorld()
   const [a, b] = world.brokers(2)
   b!.onReceive = () => {
@@ -237,10 +238,10 @@ test('a handler that finds nonsense in a message cuts the connection off; our ow
   world.advance(1000)
   assert.ok(b!.links.isUp(1, 0))
   b!.onReceive = () => {
-    throw Object.assign(new Error('a rule does not hold'), { name: 'InvariantViolation' })
+    throw new OperatorError('UNKNOWN_METADATA', 'a command of a newer release', 'start that release')
   }
   a!.say(2, 'x')
-  assert.throws(() => world.advance(2), /a rule does not hold/)
+  assert.throws(() => world.advance(2), /a command of a newer release/)
 })
 
 test('a broker of another cluster is refused by both sides, and said once', () => {
@@ -293,6 +294,22 @@ test('a second broker with the id of a living one is refused, and takes its plac
   world.advance(4000)
   assert.deepEqual(a!.takeEvents(), ['down 2/0', 'silent 2/0', 'heard 2/0', 'up 2/0'])
   assert.equal(a!.links.linkInfo(2, 0)?.directoryId, 'another')
+})
+
+test('a process with a copy of the directory of a linked broker is refused elsewhere, until that one is silent', () => {
+  const world = new LinkWorld()
+  const [a, b] = world.brokers(2)
+  const copy = world.process({ nodeId: 2, host: 'elsewhere' })
+  copy.knows(a!)
+  world.advance(3000)
+  assert.deepEqual([copy.events, a!.events, b!.events], [[], [], []])
+  assert.equal(a!.foreign[0]?.reason, 'node-id')
+  assert.equal(a!.links.linkInfo(2, 0)?.address.host, 'host2')
+  // Power lost: nothing closes the connections of the one that was there.
+  b!.loop.isDead = true
+  world.advance(4000)
+  assert.deepEqual(a!.takeEvents(), ['down 2/0', 'silent 2/0', 'heard 2/0', 'up 2/0'])
+  assert.equal(a!.links.linkInfo(2, 0)?.address.host, 'elsewhere')
 })
 
 test('a broker that restarts is silent first, at once, and then there again', () => {

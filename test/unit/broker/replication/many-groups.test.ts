@@ -57,3 +57,47 @@ test('groups without a quorum wait without a word until somebody comes back', as
   for (let groupId = 1; groupId <= 100; groupId++) back.add(groupId, undefined)
   await world.until(() => back.replication.stats().led + alone.replication.stats().led === 100, 3000)
 })
+
+test('a shard whose groups are at rest sets no timer, also with a member that is gone', async () => {
+  const world = await threeBrokers()
+  for (let groupId = 1; groupId <= 50; groupId++) {
+    for (const broker of world.brokers.values()) broker.add(groupId, [1, 2, 3], broker.nodeId === 1)
+  }
+  await world.until(() => world.brokers.get(1)!.replication.stats().led === 50)
+  const quiet = async (): Promise<void> => {
+    await world.run(3000)
+    const before = [...world.brokers.values()].map((broker) => broker.timersSet)
+    await world.run(10_000)
+    assert.deepEqual(
+      [...world.brokers.values()].map((broker) => broker.timersSet),
+      before,
+    )
+  }
+  await quiet()
+  const first = world.brokers.get(1)!
+  const before = first.timersSet
+  const end = first.append(7)
+  await world.until(() => [...world.brokers.values()].every((broker) => broker.owner(7).committedOffset === end))
+  assert.ok(first.timersSet > before, 'what is under way is looked after')
+  await quiet()
+  world.kill(2)
+  await world.until(() => first.owner(7).isr.length === 2, 2000)
+  await quiet()
+  world.kill(1)
+  // Without a quorum the last one waits until somebody is heard.
+  await quiet()
+})
+
+test('what waits for its time is looked at although nothing else happens', async () => {
+  const world = await threeBrokers()
+  await world.run(5000)
+  const [first, second] = [world.brokers.get(1)!, world.brokers.get(2)!]
+  first.add(9, [1, 2, 3], true)
+  await world.until(() => second.replication.stats().strangers > 0)
+  first.close(9)
+  await world.run(10_100)
+  assert.equal(second.replication.stats().strangers, 0, 'kept for a while, and then forgotten')
+  const before = second.timersSet
+  await world.run(5000)
+  assert.equal(second.timersSet, before)
+})

@@ -147,3 +147,23 @@ test('before a stop all groups go to others, spread by preference', async () => 
     [0, 20, 20],
   )
 })
+
+test('of two replicas the one that stays serves reads when the other has stopped in order', async () => {
+  const world = await threeBrokers()
+  for (let groupId = 1; groupId <= 10; groupId++) {
+    for (const nodeId of [1, 2]) world.brokers.get(nodeId)!.add(groupId, [1, 2], nodeId === 1)
+  }
+  await world.run(200)
+  let isDone = false
+  void world.brokers
+    .get(1)!
+    .replication.transferAll()
+    .then(() => {
+      isDone = true
+    })
+  await world.until(() => isDone, 3100)
+  // Nobody else could help the new leader to commit the first entry of its term.
+  world.kill(1)
+  const heir = world.brokers.get(2)!
+  for (let groupId = 1; groupId <= 10; groupId++) assert.ok(heir.replica(groupId).canServeReads, `group ${groupId}`)
+})

@@ -41,6 +41,7 @@ class World {
           : Promise.resolve(),
       leading: () => void this.events.push('leading'),
       following: (leader) => void this.events.push(`following ${leader}`),
+      contradicted: (leader) => void this.events.push(`contradicted by ${leader}`),
       inSyncChanged: () => {},
     })
     this.group.attach({

@@ -525,6 +525,10 @@ export class Broker {
   isDead = false
   stalledUntilMs = 0
   acceptsBytes = true
+  /** Its disk is short. */
+  refusesBatches = false
+  /** How often the driver asked to be woken later. */
+  timersSet = 0
   readonly #world: World
   #isFlushDue = false
 
@@ -550,6 +554,7 @@ export class Broker {
       shardCount: 1,
       wantsFlush: () => this.#wantsFlush(),
       canAccept: (bytes) => this.acceptsBytes && this.storage.canAccept(bytes),
+      refusesBatches: () => this.refusesBatches,
       silenceMs: SILENCE_MS,
       ...world.options.replication,
     })
@@ -560,7 +565,10 @@ export class Broker {
     return {
       nowMs: () => world.nowMs,
       monotonicMs: () => world.nowMs,
-      after: (delayMs, call) => this.#after(delayMs, call),
+      after: (delayMs, call) => {
+        this.timersSet += 1
+        return this.#after(delayMs, call)
+      },
       soon: (call) => world.soon(call),
     }
   }

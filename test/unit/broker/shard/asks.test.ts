@@ -595,3 +595,134 @@ test('BrokerUnreachable is told from other errors by its class', async () => {
   const world = new World(1)
   await assert.rejects(world.asks(1).askBroker(9, 0, deleteTopics, callOf(5), request('t')), BrokerUnreachable)
 })
+
+// Bounds
+
+test('so many questions may be open to a broker; the next one finds it unreachable, until one is answered', async () => {
+  const world = new World(1, 2, 3)
+  const ask = (nodeId: number, shardId = 0) =>
+    watched(world.asks(1).askBroker(nodeId, shardId, deleteTopics, callOf(5), request('t')))
+  const open = Array.from({ length: 256 }, () => ask(2))
+  const refused = ask(2)
+  const [otherShard, otherBroker] = [ask(2, 1), ask(3)]
+  await turn()
+  assert.equal(refused.state, 'BrokerUnreachable: broker 2 does not answer')
+  assert.equal(world.asks(1).openCount, 258)
+  await world.run()
+  assert.deepEqual(new Set(open.map(({ state }) => state)), new Set(['2/0 has t']))
+  assert.deepEqual([otherShard.state, otherBroker.state], ['2/1 has t', '3/0 has t'])
+  const next = ask(2)
+  await world.run()
+  assert.equal(next.state, '2/0 has t')
+})
+
+test('questions that were given up or lost with their link are open no longer', async () => {
+  const world = new World(1, 2)
+  world.life(2).serve = () => new Promise(() => {})
+  const ask = () => watched(world.asks(1).askBroker(2, 0, deleteTopics, callOf(5), request('t')))
+  for (let count = 0; count < 256; count++) ask()
+  await world.deliver()
+  await world.advance(35_000)
+  assert.equal(world.asks(1).openCount, 0)
+  for (let count = 0; count < 256; count++) ask()
+  assert.equal(world.asks(1).openCount, 256)
+  world.cut(1, 2)
+  world.connect(1, 2)
+  ask()
+  assert.equal(world.asks(1).openCount, 1)
+})
+
+test('a broker serves so many questions of another one at a time, also when that one has forgotten them', async () => {
+  const world = new World(1, 2)
+  const served = Promise.withResolvers<void>()
+  world.life(2).serve = async () => {
+    await served.promise
+    return answer('served')
+  }
+  const ask = () => watched(world.asks(1).askBroker(2, 0, deleteTopics, callOf(5), request('t')))
+  for (let round = 0; round < 2; round++) {
+    for (let count = 0; count < 256; count++) ask()
+    await world.deliver()
+    world.cut(1, 2)
+    world.connect(1, 2)
+  }
+  assert.equal(world.life(2).served.length, 512)
+  const refused = ask()
+  const far = watched(world.asks(1, 1).askBroker(2, 0, deleteTopics, callOf(5), request('t')))
+  await world.run()
+  assert.equal(refused.state, 'BrokerUnreachable: broker 2 does not answer')
+  assert.deepEqual([world.life(2).served.length, far.state], [513, 'open'], 'another shard has a count of its own')
+  served.resolve()
+  await world.run()
+  const next = ask()
+  await world.run()
+  assert.deepEqual([far.state, next.state], ['served', 'served'])
+})
+
+test('answers that wait for room share one timer, and leave in order when there is some', async () => {
+  const world = new World(1, 2)
+  const outcomes = ['a', 'b', 'c'].map((name) =>
+    watched(world.asks(1).askBroker(2, 0, deleteTopics, callOf(5), request(name))),
+  )
+  world.full.add('2/0>1/0')
+  await world.deliver()
+  // Those who wait for an answer have one each.
+  assert.equal(world.clock.timerCount, 3 + 1)
+  await world.advance(100)
+  assert.equal(world.clock.timerCount, 3 + 1)
+  world.full.clear()
+  await world.advance(10)
+  await world.run()
+  assert.deepEqual(
+    outcomes.map(({ state }) => state),
+    ['2/0 has a', '2/0 has b', '2/0 has c'],
+  )
+  assert.equal(world.clock.timerCount, 0)
+})
+
+test('answers that wait for room hold so many bytes; of the next one only a refusal is kept', async () => {
+  const world = new World(1, 2)
+  const text = 'x'.repeat(30_000)
+  world.life(2).serve = async () => ({
+    throttleTimeMs: 0,
+    responses: Array.from({ length: 100 }, () => answer(text).responses[0]!),
+  })
+  world.messageBytesMax = 64 << 20
+  const ask = () => watched(world.asks(1).askBroker(2, 0, deleteTopics, callOf(5), request('t')))
+  const outcomes = [ask(), ask(), ask()]
+  world.full.add('2/0>1/0')
+  await world.deliver()
+  world.full.clear()
+  await world.advance(10)
+  assert.ok(world.parcels.length === 3 && world.parcels[2]!.bytes.length < 100, 'three answers of 3 MB are too many')
+  await world.run()
+  assert.deepEqual(
+    outcomes.map(({ state }) => state),
+    [text, text, 'BrokerUnreachable: broker 2 does not answer'],
+  )
+})
+
+test('so many requests may wait for a controller, on one timer; the next one is refused at once', async () => {
+  const world = new World(1)
+  world.life(1).serve = async () => answer('not me', ErrorCode.NOT_CONTROLLER)
+  const ask = () => watched(world.asks(1).askController(deleteTopics, callOf(5), request('t')))
+  const waiting = Array.from({ length: 1000 }, ask)
+  const refused = ask()
+  await turn()
+  assert.equal(refused.state, 'not me')
+  assert.deepEqual([waiting[0]!.state, waiting[999]!.state, world.clock.timerCount], ['open', 'open', 1])
+  world.life(1).place = { leader: 1, isHere: true }
+  world.life(1).serve = async () => answer('done')
+  await world.advance(25)
+  assert.deepEqual(new Set(waiting.map(({ state }) => state)), new Set(['done']))
+  assert.equal(world.clock.timerCount, 0)
+})
+
+test('of an endless error text another broker tells the beginning', async () => {
+  const world = new World(1, 2)
+  world.messageBytesMax = 5000
+  world.life(2).serve = () => Promise.reject(new Error('x'.repeat(10_000)))
+  const outcome = watched(world.asks(1).askBroker(2, 0, deleteTopics, callOf(5), request('t')))
+  await world.run()
+  assert.equal(outcome.state, `Error: ${'x'.repeat(1000)}`)
+})

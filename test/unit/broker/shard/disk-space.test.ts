@@ -131,3 +131,62 @@ test('a file system that cannot be asked stops nobody', async () => {
   await bench.look()
   assert.equal(bench.space.isShort, true)
 })
+
+test('what storage found full is short at once, whatever the file system says, until storage has got over it', async () => {
+  const bench = await started(500 * MIB)
+  bench.space.full(true)
+  assert.equal(bench.space.isShort, true)
+  await bench.look()
+  assert.equal(bench.space.isShort, true, 'a quota does not show in the free space')
+  bench.space.full(false)
+  await turn()
+  assert.equal(bench.space.isShort, false)
+  assert.deepEqual(
+    bench.lines.map((line) => line.replace(/.*the disk/, '')),
+    [' of /data is full: producing is refused until there is more', ' of /data has room again: producing goes on'],
+  )
+})
+
+test('a disk that was full has to have as much room again as one that was short', async () => {
+  const bench = await started(500 * MIB)
+  bench.space.full(true)
+  bench.freeBytes = 2 * LOW - 1
+  bench.space.full(false)
+  await turn()
+  assert.equal(bench.space.isShort, true)
+  bench.freeBytes = 2 * LOW
+  await bench.look()
+  assert.equal(bench.space.isShort, false)
+})
+
+test('a disk that hangs is short, however much room it has, and an operator hears of both ends', async () => {
+  const bench = await started(500 * MIB)
+  bench.space.hangs(false)
+  bench.space.hangs(true)
+  bench.space.hangs(true)
+  assert.deepEqual([bench.space.isShort, bench.space.isHung], [true, true])
+  await bench.look()
+  assert.equal(bench.space.isShort, true)
+  bench.space.hangs(false)
+  assert.deepEqual([bench.space.isShort, bench.space.isHung], [false, false])
+  assert.deepEqual(
+    bench.lines.map((line) => line.split(' ')[0]),
+    ['error', 'warn'],
+  )
+  assert.match(bench.lines[0]!, /\/data has not answered a write for two seconds: producing is refused/)
+  assert.match(bench.lines[1]!, /\/data answers again: producing goes on$/)
+})
+
+test('a disk that is full when it answers again stays short, and is told apart', async () => {
+  const bench = await started(500 * MIB)
+  bench.space.hangs(true)
+  bench.space.full(true)
+  bench.space.hangs(false)
+  assert.deepEqual([bench.space.isShort, bench.space.isHung], [true, false])
+  assert.match(bench.lines.at(-1)!, /answers again$/)
+  bench.space.full(false)
+  await turn()
+  assert.equal(bench.space.isShort, false)
+  assert.match(bench.lines.at(-1)!, /has room again: producing goes on$/)
+  assert.equal(bench.lines.length, 4)
+})

@@ -129,14 +129,42 @@ test('a leader that is announced before its partition is known here counts when 
   behind.leaders.onPeer(link(1, 0), new PeerReader(here.toBrokers[0]!.bytes))
   behind.createTopic(1)
   assert.equal(behind.partition(1).leaderEpoch, 7)
-  await behind.leaders.known([1], undefined)
+  await behind.leaders.known([1], 1000)
+})
+
+test('of two leaders that are announced before their partition is known here the one of the newer epoch counts, in any order', async () => {
+  const message = (leader: number, epoch: number) =>
+    new WireReader().open(Buffer.from(new WireWriter().begin(0, 0, 0).i32(1).i32(leader).i32(epoch).u8(0).finish()))
+  for (const epochs of [
+    [3, 4],
+    [4, 3],
+  ]) {
+    const behind = new World(2)
+    for (const epoch of epochs) behind.leaders.onLocal(message(epoch === 4 ? 2 : 1, epoch))
+    behind.createTopic(1)
+    assert.deepEqual([behind.partition(1).leader, behind.partition(1).leaderEpoch], [2, 4])
+  }
+})
+
+test('nobody on any shard of the broker waits for the leader of a group that a failed disk cannot lead', async () => {
+  const failed = new World(1)
+  failed.createTopic(2)
+  const here = failed.leaders.known([1, 2], 60_000)
+  failed.leaders.unled([1, 2])
+  await here
+  const sibling = new World(1, 1)
+  sibling.createTopic(2)
+  const there = sibling.leaders.known([1, 2], 60_000)
+  sibling.leaders.onLocal(new WireReader().open(failed.toShards[0]!.bytes))
+  await there
+  assert.equal(sibling.partition(1).leaderEpoch, -1)
 })
 
 test('known() waits for the leader itself: what a follower believes is not enough', async () => {
   const world = new World(2)
   world.createTopic(1)
   let isKnown = false
-  void world.leaders.known([1], undefined).then(() => {
+  void world.leaders.known([1], 1000).then(() => {
     isKnown = true
   })
   world.leaders.learned(1, 1, 3)
@@ -154,7 +182,7 @@ test('known() ends in time, and for a group that is gone', async () => {
   const late = world.leaders.known([1], 1000)
   world.clock.advance(1000)
   await late
-  const gone = world.leaders.known([2], undefined)
+  const gone = world.leaders.known([2], 1000)
   world.leaders.gone(2)
   await gone
 })

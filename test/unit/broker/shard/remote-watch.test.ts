@@ -212,3 +212,21 @@ test('a partition that the other shard does not have is answered at once, and no
   all.settle()
   assert.deepEqual(poll.heard, [])
 })
+
+test('a poll that reads again and again is remembered once for each partition', async () => {
+  const { owned, all, write } = await shards()
+  const poll = new Poll(all, 0)
+  const unwatched: unknown[] = []
+  const { unwatch } = owned.partition
+  owned.partition.unwatch = (watcher) => {
+    unwatched.push(watcher)
+    unwatch.call(owned.partition, watcher)
+  }
+  for (let count = 0; count < 50; count++) {
+    poll.read(1, 0)
+    write()
+  }
+  poll.end()
+  all.settle()
+  assert.equal(unwatched.length, 1)
+})
