@@ -36,7 +36,7 @@ broker.rack | string | null | - | read-only | acts | Rack or zone of this broker
 listeners | list | PLAINTEXT://127.0.0.1:9092 | - | per-broker | acts | Addresses to listen on, NAME://host:port; an empty host means every interface.
 advertised.listeners | list | null | - | read-only | acts | Addresses told to clients when they differ from listeners.
 millrace.peer.listener | string | null | - | read-only | acts | host:port where other brokers of the cluster reach this one; without it the broker is alone.
-millrace.drain.partitions.max | int | 20 | [1,...] | cluster | acts | Most partitions that move at a time while a broker is drained.
+millrace.drain.partitions.max | int | 20 | [1,...] | cluster | acts | Most partitions that move at a time while a broker is drained or __consumer_offsets gets more replicas.
 millrace.seeds | list | (empty) | - | read-only | acts | host:port of peer listeners, tried by a broker that has no cluster yet.
 listener.security.protocol.map | string | SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT | - | per-broker | acts | Security protocol of each listener name.
 inter.broker.listener.name | string | null | - | read-only | stored | Listener that brokers use among themselves.

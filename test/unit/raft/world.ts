@@ -246,6 +246,7 @@ export class World {
     if (ready.membershipChanged) this.seen.changes += 1
     const isVote = ready.sendWhenDurable.some(({ message }) => message.type === 'vote-reply' && message.granted)
     assert.ok(!isVote || !node.raft.membership.isUnborn, `node ${node.id} votes before it knows of its group`)
+    assert.ok(!node.raft.isContradicted, `node ${node.id} holds something committed that a leader does not`)
     for (const { context, index } of node.reads.splice(0)) {
       this.seen.reads += 1
       const asked = this.#asked.get(context)!

@@ -443,6 +443,18 @@ test('the epoch of an asker is compared before it is told who does not lead', as
   assert.equal(nameOf(partition.checkLeader(5)), 'UNKNOWN_TOPIC_OR_PARTITION')
 })
 
+test('a follower that knows more than its leader serves nothing, whoever asks', async () => {
+  const { partition, replica, read, append } = await bench()
+  replica.leads(1)
+  append(0, records(3))
+  replica.commit()
+  replica.follows(2, 9)
+  assert.equal(nameOf(read({ fromFollower: true }).error), 'NONE')
+  partition.contradicted(2)
+  for (const fromFollower of [true, false]) assert.equal(nameOf(read({ fromFollower }).error), 'KAFKA_STORAGE_ERROR')
+  assert.equal(nameOf(partition.checkLeader(-1)), 'KAFKA_STORAGE_ERROR')
+})
+
 test('the last leader serves what is committed while nobody newer is known', async () => {
   const { partition, replica, read, append } = await bench()
   replica.leads(1)

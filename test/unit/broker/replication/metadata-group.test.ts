@@ -107,6 +107,12 @@ test('a broker that does not lead takes no changes, and one that ceases to leave
   assert.equal(world.image.nextProducerId, 1)
 })
 
+test('a leader with another history is told of by the number of its broker', () => {
+  const world = new World()
+  world.group.contradicted(raftIdOf(2, 3))
+  assert.deepEqual(world.events, ['contradicted by 2'])
+})
+
 test('followers apply what is committed, in order, and say how far every shard is', async () => {
   const world = new World()
   world.commit(1, [ids(1)])
