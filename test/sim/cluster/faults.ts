@@ -43,6 +43,12 @@ export interface FaultWeights {
 /** After something was wrong with a broker it is given so long until it counts as one that others can rely on. */
 const SETTLE_MS = 1500
 
+/**
+ * Together, jumps leave a wall clock this wrong at most. An hour behind (message.timestamp.after.max.ms) a broker refuses what producers with
+ * a true clock send, the retry of an acknowledged batch too: as in Apache Kafka, record validation comes before the look for duplicates.
+ */
+const MOST_CLOCK_ERROR_MS = 3_000_000
+
 /** Faults that concern the clients, or nothing that brokers say to each other. */
 const HARMLESS: ReadonlySet<keyof FaultWeights> = new Set(['isolateClient', 'slowDisk', 'jumpClock', 'stall'])
 /** Faults of one machine alone. */
@@ -355,7 +361,10 @@ export class Faults {
       case 'jumpClock': {
         const ms = (random.next() * 2 - 1) * random.pick([100, 5000, 1_500_000])
         say(`the clock of ${broker.name} jumps by ${ms.toFixed(0)} ms`)
-        broker.clock.offsetMs += ms
+        broker.clock.offsetMs = Math.min(
+          Math.max(broker.clock.offsetMs + ms, -MOST_CLOCK_ERROR_MS),
+          MOST_CLOCK_ERROR_MS,
+        )
         return
       }
       case 'slowNetwork': {
