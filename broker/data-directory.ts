@@ -149,10 +149,12 @@ export function directoryProblem(path: string, error: unknown): unknown {
   if (error instanceof OperatorError) return error
   if (!(error instanceof DiskError) && !(error instanceof Error && 'code' in error)) return error
   const { code } = error as { code?: unknown }
-  const advice =
-    code === 'EACCES' || code === 'EPERM' || code === 'EROFS'
-      ? 'Give this user the right to write there, or choose another directory with --data-dir.'
-      : 'Choose another directory with --data-dir.'
+  let advice = 'Choose another directory with --data-dir.'
+  if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') {
+    advice = 'Give this user the right to write there, or choose another directory with --data-dir.'
+  } else if (code === 'ENOSPC' || code === 'EDQUOT') {
+    advice = 'Make room there, or choose another directory with --data-dir.'
+  }
   return new OperatorError(
     'DATA_DIRECTORY_UNUSABLE',
     `cannot use the data directory ${path}: ${error.message}`,

@@ -35,14 +35,11 @@ export function operatorErrorOf(error: unknown): OperatorError {
     return new OperatorError('STORAGE_DAMAGED', message, error.advice, { cause: error })
   }
   if (error instanceof DiskError) {
-    return new OperatorError(
-      'DISK_FAILED',
-      error.message,
-      'See that the disk is sound and this user may use the files.',
-      {
-        cause: error,
-      },
-    )
+    const whatToDo =
+      error.code === 'ENOSPC' || error.code === 'EDQUOT'
+        ? 'Make room on the disk, or give this user a larger quota.'
+        : 'See that the disk is sound and this user may use the files.'
+    return new OperatorError('DISK_FAILED', error.message, whatToDo, { cause: error })
   }
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
   return new OperatorError(

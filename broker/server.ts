@@ -423,7 +423,8 @@ class Server implements RunningServer {
   /** To the shard with the fewest connections. */
   #hand(socket: Socket, listener: string): void {
     if (this.#early !== undefined) {
-      this.#early.push({ socket, listener })
+      if (this.#early.length < this.#config.maxConnections) this.#early.push({ socket, listener })
+      else socket.destroy()
       return
     }
     if (this.#closing !== undefined) {

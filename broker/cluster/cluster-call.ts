@@ -9,6 +9,7 @@ import type { Api, CallContext } from '../handlers/api.ts'
 import type { ShardContext } from '../shard/context.ts'
 import type { PeerAddress } from './commands.ts'
 import type { Registration } from './controller.ts'
+import { registrationOf, replicasOf } from './peer-json.ts'
 
 /** Outside the range of Kafka's keys. */
 export const CLUSTER_CALL = 20_000
@@ -100,15 +101,21 @@ async function answer(shard: ShardContext, ask: ClusterAsk): Promise<Outcome> {
   if (controller === undefined) return { error: ErrorCode.NOT_CONTROLLER }
   switch (ask.type) {
     case 'register': {
-      const registered = await controller.registerBroker(ask.registration, ask.newClusterId)
+      const registration = registrationOf(ask.registration)
+      if (registration === undefined) return senseless(ask)
+      const registered = await controller.registerBroker(registration, ask.newClusterId)
       if (registered.error !== ErrorCode.NONE) return registered
       const { clusterId, appliedIndex, brokers } = shard.image
       const peers = brokers.flatMap(({ nodeId, peer }) => (peer === null ? [] : [{ nodeId, ...peer }]))
       const answered: RegisterAnswer = { ...registered, clusterId, metadataIndex: appliedIndex, peers }
       return answered
     }
-    case 'complete-reassignment':
-      return controller.completeReassignment(ask.groupId, ask.targetReplicas)
+    case 'complete-reassignment': {
+      const targetReplicas = replicasOf(ask.targetReplicas)
+      return targetReplicas === undefined
+        ? senseless(ask)
+        : controller.completeReassignment(ask.groupId, targetReplicas)
+    }
     case 'allocate-producer-ids': {
       const block = await controller.allocateProducerIds()
       return 'error' in block ? block : { error: ErrorCode.NONE, ...block }
@@ -120,6 +127,11 @@ async function answer(shard: ShardContext, ask: ClusterAsk): Promise<Outcome> {
       return { error: ErrorCode.UNSUPPORTED_VERSION, message: `this controller knows nothing of ${type}` }
     }
   }
+}
+
+/** Nothing is decided on it: it would reach the metadata of every broker. */
+function senseless({ type }: ClusterAsk): Outcome {
+  return { error: ErrorCode.INVALID_REQUEST, message: `a ${type} that makes no sense` }
 }
 
 function encoded(value: ClusterAsk | Outcome): Uint8Array {

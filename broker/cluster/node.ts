@@ -8,7 +8,7 @@ import type { BrokerConfig } from '../config.ts'
 import type { Environment } from '../environment.ts'
 import { OperatorError } from '../operator-error.ts'
 import { type LinkInfo, ProbeError, type ShardLinks } from '../replication/link-types.ts'
-import type { PeerReader } from '../replication/peer-wire.ts'
+import { MalformedPeerBytes, type PeerReader } from '../replication/peer-wire.ts'
 import type { ClusterAsk, RegisterAnswer } from './cluster-call.ts'
 import type { PeerAddress } from './commands.ts'
 import type { Registration } from './controller.ts'
@@ -24,6 +24,7 @@ import {
   stopped,
 } from './node-forming.ts'
 import { LEFT_BEHIND, type NodeIdentity } from './node-identity.ts'
+import { parseJson, registerAnswerOf, registrationOf, seedStatusOf } from './peer-json.ts'
 import { newUuid } from './uuid.ts'
 
 /** Probes of a broker met for the first time; kinds below belong to links. */
@@ -97,7 +98,7 @@ export class ClusterNode {
     this.#seeds = options.config.millraceSeeds.map((text) => parseAddress('--seed', text))
     const { links } = options
     links?.onProbe(ProbeKind.STATUS, (asker, reader) => this.#status(asker, reader))
-    links?.onProbe(ProbeKind.JOIN, async (_info, reader) => this.#join(JSON.parse(reader.rest().toString())))
+    links?.onProbe(ProbeKind.JOIN, (_info, reader) => this.#join(registrationOf(parseJson(reader.rest()))))
   }
 
   get identity(): NodeIdentity | undefined {
@@ -260,7 +261,8 @@ export class ClusterNode {
       const { reply } = await this.#options.links!.probe(through.host, through.port, ProbeKind.JOIN, body, {
         timeoutMs: JOIN_MS_MAX,
       })
-      return JSON.parse(reply.rest().toString()) as RegisterAnswer
+      const answer = registerAnswerOf(parseJson(reply.rest()))
+      return answer ?? { error: ErrorCode.UNKNOWN_SERVER_ERROR, message: 'its answer makes no sense' }
     } catch (error) {
       if (!(error instanceof ProbeError)) throw error
       return { error: ErrorCode.NETWORK_EXCEPTION, message: error.message }
@@ -276,7 +278,10 @@ export class ClusterNode {
       const { reply } = await this.#options.links!.probe(seed.host, seed.port, ProbeKind.STATUS, body, {
         timeoutMs: PROBE_MS_MAX,
       })
-      return { kind: 'answered', status: JSON.parse(reply.rest().toString()) as SeedStatus }
+      const status = seedStatusOf(parseJson(reply.rest()))
+      return status === undefined
+        ? { kind: 'unclear', reason: 'its answer makes no sense' }
+        : { kind: 'answered', status }
     } catch (error) {
       if (!(error instanceof ProbeError)) throw error
       switch (error.refusal ?? error.code) {
@@ -311,7 +316,8 @@ export class ClusterNode {
     return Buffer.from(JSON.stringify(status))
   }
 
-  async #join(registration: Registration): Promise<Uint8Array> {
+  async #join(registration: Registration | undefined): Promise<Uint8Array> {
+    if (registration === undefined) throw new MalformedPeerBytes('a registration that makes no sense')
     await this.#tellable.promise
     const answer =
       this.#identity === undefined || this.#isDeciding

@@ -8,7 +8,7 @@ import { infoOf, type LinkContext } from './link-context.ts'
 import { Dial } from './link-dial.ts'
 import { type Hello, LinkKind, Purpose, refusalName } from './link-handshake.ts'
 import { type ProbeAnswer, ProbeError, type ProbeHandler, type ProbeOptions } from './link-types.ts'
-import { MalformedPeerBytes, PeerReader } from './peer-wire.ts'
+import { isNonsense, MalformedPeerBytes, PeerReader } from './peer-wire.ts'
 
 const TIMEOUT_MS = 2000
 /** Whoever was welcomed asks, is answered and leaves within this time. */
@@ -110,6 +110,10 @@ export class ProbeDesk {
       connection.destroy()
     }
     this.#serving.set(connection, this.#context.clock.after(SERVE_MS_MAX, over))
+    const cut = (error: Error): void => {
+      over()
+      this.#context.complain(connection.host, `a probe from ${connection.host} is cut off: ${error.message}`)
+    }
     let isAsked = false
     connection.listener = {
       message: (kind, reader) => {
@@ -124,17 +128,20 @@ export class ProbeDesk {
         const answer = async (): Promise<Uint8Array> => handler(info, question)
         answer().then(
           (bytes) => this.#answer(connection, bytes),
-          (error: Error) => {
-            if (error.name === 'InvariantViolation') throw error
-            this.#fail(connection, error.message)
+          (error: unknown) => {
+            if (isNonsense(error)) {
+              cut(error)
+              return
+            }
+            const { name, message } = error as Error
+            if (name === 'InvariantViolation') throw error
+            this.#fail(connection, message)
           },
         )
       },
       ended: (error) => {
-        over()
-        if (error instanceof MalformedPeerBytes) {
-          this.#context.complain(connection.host, `a probe from ${connection.host} is cut off: ${error.message}`)
-        }
+        if (isNonsense(error)) cut(error)
+        else over()
       },
     }
   }

@@ -20,6 +20,7 @@ import { Shard, type ShardOptions } from './shard.ts'
 import { AtomicsLoopHook } from './wake.ts'
 
 const setup = workerData as WorkerSetup
+const config = new BrokerConfig(setup.settings)
 const port = parentPort!
 const tell = (message: FromShard): void => port.postMessage(message)
 
@@ -91,7 +92,7 @@ async function start(arenas: readonly SharedArrayBuffer[], registration: ShardOp
     shardId,
     shardCount,
     environment,
-    config: new BrokerConfig(setup.settings),
+    config,
     dataDirectory: setup.dataDirectory,
     journalDirectory: setup.journalDirectory,
     journalFileBytes: setup.journalFileBytes,
@@ -109,7 +110,10 @@ async function start(arenas: readonly SharedArrayBuffer[], registration: ShardOp
       }),
     onFailure: fail,
   })
-  starting.onConnectionClosed = () => tell({ type: 'closed-connection' })
+  starting.onConnectionClosed = () => {
+    connections--
+    tell({ type: 'closed-connection' })
+  }
   for (const socket of earlyPeers.splice(0)) acceptPeer(socket)
   await starting.start()
   shard = starting
@@ -121,18 +125,31 @@ async function start(arenas: readonly SharedArrayBuffer[], registration: ShardOp
 
 /** Accepted by this shard itself before it was ready. */
 const early: [number, Socket, string][] = []
+/** Open ones, with the early. */
+let connections = 0
 
 function accept(id: number, socket: Socket, listener: string): void {
+  connections++
   if (shard === undefined) early.push([id, socket, listener])
   else shard.accept(id, new TcpStreamSocket(socket, readBuffer), listener)
 }
 
+/** Where shards listen themselves nobody counts the connections of all of them: each holds its share of max.connections. */
+function acceptWithinShare(socket: Socket, listener: string): void {
+  if (connections >= Math.ceil(config.maxConnections / setup.shardCount)) socket.destroy()
+  else accept(++nextLocalConnection * setup.shardCount + setup.shardId, socket, listener)
+}
+
+/** More than brokers that dial while this one starts. */
+const EARLY_PEERS_MAX = 1024
 /** Accepted from other brokers before there was a shard to speak with them. */
 const earlyPeers: Socket[] = []
 
 function acceptPeer(socket: Socket): void {
-  if (starting === undefined) earlyPeers.push(socket)
-  else starting.acceptPeer(new TcpStreamSocket(socket, readBuffer))
+  if (starting === undefined) {
+    if (earlyPeers.length < EARLY_PEERS_MAX) earlyPeers.push(socket)
+    else socket.destroy()
+  } else starting.acceptPeer(new TcpStreamSocket(socket, readBuffer))
 }
 
 function figures(running: Shard, perPartition: boolean): ShardFigures {
@@ -194,7 +211,7 @@ port.on('message', (message: ToShard) => {
       const { host, port: listenPort, listener, backlog, isPeer } = message
       listen({ host, port: listenPort, backlog, reusePort: true }, (socket) => {
         if (isPeer) acceptPeer(socket)
-        else accept(++nextLocalConnection * setup.shardCount + setup.shardId, socket, listener)
+        else acceptWithinShare(socket, listener)
       }).then(({ port: bound }) => tell({ type: 'listening', port: bound }), fail)
       return
     }

@@ -90,6 +90,28 @@ test('an answer that makes no sense is an error that says so, and not an excepti
   assert.deepEqual(await askCluster(answering('{"error":41,"message":null}'), ALLOCATE), { error: 41, message: null })
 })
 
+test('a registration that makes no sense is refused, and nobody hears of it', async () => {
+  const { shard, image } = handlerFixture()
+  const before = image.appliedIndex
+  for (const nonsense of [
+    null,
+    7,
+    [],
+    {},
+    { ...registration(7), nodeId: '7' },
+    { ...registration(7), peer: { port: 1 } },
+  ]) {
+    const ask = { type: 'register', registration: nonsense } as unknown as ClusterAsk
+    assert.equal(errorName((await askCluster(shard, ask)).error), 'INVALID_REQUEST', JSON.stringify(nonsense))
+  }
+  for (const targetReplicas of [undefined, 1, 'x', [1.5], [null], [-1]]) {
+    const ask = { type: 'complete-reassignment', groupId: 1, targetReplicas } as unknown as ClusterAsk
+    assert.equal(errorName((await askCluster(shard, ask)).error), 'INVALID_REQUEST', JSON.stringify(targetReplicas))
+  }
+  assert.equal(image.appliedIndex, before)
+  assert.equal(image.broker(7), undefined)
+})
+
 test('clients are not served', () => {
   assert.throws(
     () => clusterCall.handle({} as ShardContext, call(CLUSTER_CALL, 0), { body: Buffer.from('{}') }),

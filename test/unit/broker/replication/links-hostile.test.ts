@@ -9,7 +9,7 @@ import {
   refusalName,
   writeWelcome,
 } from '../../../../broker/replication/link-handshake.ts'
-import { PeerReader } from '../../../../broker/replication/peer-wire.ts'
+import { MalformedPeerBytes, PeerReader } from '../../../../broker/replication/peer-wire.ts'
 import { frameOf, HELLO, helloOf } from './link-bytes.ts'
 import { LinkWorld, PORT, type Process, TEXT } from './link-world.ts'
 
@@ -349,6 +349,11 @@ test('a probe is answered by its handler, also before there is a cluster', async
   assert.equal(info.clusterId, '')
   await assert.rejects(ask(21), { code: 'REFUSED', message: 'host2:9000 cannot answer: not today' })
   await assert.rejects(ask(22), { code: 'REFUSED' })
+  b.links.onProbe(23, () => {
+    throw new MalformedPeerBytes('a question about nothing')
+  })
+  await assert.rejects(ask(23), { code: 'CLOSED' })
+  assert.match(b.lines.join(), /a probe from .* is cut off: a question about nothing/)
   await assert.rejects(ask(20, 'nowhere'), { code: 'ECONNREFUSED' })
   await assert.rejects(ask(20, 'host1'), { code: 'REFUSED', refusal: 'SELF' })
   world.network.cut('host1', 'host2')
