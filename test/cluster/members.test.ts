@@ -367,9 +367,11 @@ describe('a survivor that knows more than the one that was recovered', () => {
         ? true
         : undefined
     })
+    const ahead = cluster.brokers[1]!
+    // Killed at once it might not have it on disk yet that the last entries are committed, and would let them go.
+    await ahead.terminate()
     await Promise.all(cluster.brokers.map((broker) => broker.kill()))
     await recovered(cluster, 0, 1)
-    const ahead = cluster.brokers[1]!
     await ahead.restart().catch(() => {})
     const late = setTimeout(() => ahead.child.process.kill('SIGKILL'), 30_000)
     const { code } = await ahead.child.exited
